@@ -1,0 +1,1 @@
+"""A local AWS endpoint for a first try and for offline tests. Nothing else in the package imports it."""

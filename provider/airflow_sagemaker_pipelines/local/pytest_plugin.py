@@ -1,0 +1,1 @@
+"""Pytest plugin: the ``local_sagemaker`` fixture."""
