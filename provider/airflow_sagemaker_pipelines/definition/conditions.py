@@ -1,0 +1,182 @@
+"""Conditions of a Condition step: their kinds, and their evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any, TypeAlias
+
+from airflow_sagemaker_pipelines.definition.errors import ExpressionError, Location
+from airflow_sagemaker_pipelines.definition.expressions import MAX_DEPTH, Value, ValueParser
+from airflow_sagemaker_pipelines.definition.reader import ObjectReader
+
+
+class Comparison(StrEnum):
+    """Comparisons of two values."""
+
+    EQUALS = "Equals"
+    NOT_EQUALS = "NotEquals"
+    GREATER_THAN = "GreaterThan"
+    GREATER_THAN_OR_EQUAL_TO = "GreaterThanOrEqualTo"
+    LESS_THAN = "LessThan"
+    LESS_THAN_OR_EQUAL_TO = "LessThanOrEqualTo"
+
+
+_OPERATORS: dict[Comparison, Callable[[Any, Any], bool]] = {
+    Comparison.EQUALS: eq,
+    Comparison.NOT_EQUALS: ne,
+    Comparison.GREATER_THAN: gt,
+    Comparison.GREATER_THAN_OR_EQUAL_TO: ge,
+    Comparison.LESS_THAN: lt,
+    Comparison.LESS_THAN_OR_EQUAL_TO: le,
+}
+_EQUALITY = frozenset({Comparison.EQUALS, Comparison.NOT_EQUALS})
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """``LeftValue`` against ``RightValue``."""
+
+    comparison: Comparison
+    left: Value
+    right: Value
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """Whether a value is (or, negated, is not) among others."""
+
+    value: Value
+    values: tuple[Value, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite of a condition."""
+
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Whether any of several conditions holds; none of none does."""
+
+    conditions: tuple[Condition, ...]
+
+
+Condition: TypeAlias = Compare | In | Not | Or
+
+_COMPARISONS = frozenset(map(str, Comparison))
+_TYPES = (*_COMPARISONS, "In", "NotIn", "Not", "Or")
+
+
+def read_conditions(reader: ObjectReader, key: str, values: ValueParser) -> tuple[Condition, ...]:
+    """Read a list of conditions, noting problems."""
+    conditions = (_read_condition(node, at, values) for node, at in reader.items(key, required=True))
+    return tuple(condition for condition in conditions if condition is not None)
+
+
+def _read_condition(node: Any, at: Location, values: ValueParser) -> Condition | None:
+    if len(at) > MAX_DEPTH:
+        values.problems.add(at[:8], f"is nested more than {MAX_DEPTH} levels deep", "Flatten it")
+        return None
+    reader = ObjectReader.of(node, at, values.problems)
+    kind = reader.choice("Type", _TYPES, required=True)
+    if kind is None:
+        return None
+    if kind in _COMPARISONS:
+        left, right = (_read_operand(reader, key, values) for key in ("LeftValue", "RightValue"))
+        return Compare(Comparison(kind), left, right)
+    if kind in {"In", "NotIn"}:
+        # The SDK writes QueryValue and Values, which is what the service accepts; the public schema Value and In.
+        query, candidates = ("Value", "In") if reader.has("In") else ("QueryValue", "Values")
+        value = _read_operand(reader, query, values)
+        options = tuple(values.parse(item, item_at) for item, item_at in reader.items(candidates, required=True))
+        return In(value, options, negated=kind == "NotIn")
+    if kind == "Or":
+        return Or(read_conditions(reader, "Conditions", values))
+    if reader.has("Expression") and not reader.has("Condition"):
+        reader.problem("Expression", "is the old spelling, which SageMaker refuses", "Write 'Condition'")
+        return None
+    if (inner := reader.require("Condition")) is None:
+        return None
+    condition = _read_condition(inner, (*at, "Condition"), values)
+    return None if condition is None else Not(condition)
+
+
+def _read_operand(reader: ObjectReader, key: str, values: ValueParser) -> Value:
+    node = reader.require(key)
+    return None if node is None else values.parse(node, (*reader.at, key))
+
+
+def evaluate(conditions: tuple[Condition, ...], resolve: Callable[[Value], Any]) -> bool:
+    """Whether all conditions hold; an empty list does.
+
+    All operands are resolved before any comparison, so that a missing file or member fails the step whatever the
+    other operands are (AWS does not say; its local mode does the same).
+
+    :param resolve: gives an operand's value.
+    :raises ExpressionError: if an operand has no value, or two operands cannot be compared.
+    """
+    operands = iter([resolve(operand) for condition in conditions for operand in _operands(condition)])
+    outcomes = [_holds(condition, operands) for condition in conditions]
+    return all(outcomes)
+
+
+def _operands(condition: Condition) -> Iterator[Value]:
+    match condition:
+        case Compare():
+            yield condition.left
+            yield condition.right
+        case In():
+            yield condition.value
+            yield from condition.values
+        case Not():
+            yield from _operands(condition.condition)
+        case Or():
+            for inner in condition.conditions:
+                yield from _operands(inner)
+
+
+def _holds(condition: Condition, operands: Iterator[Any]) -> bool:
+    """Evaluate against resolved operands, which come in the order of :func:`_operands`."""
+    match condition:
+        case Compare():
+            return _compare(condition.comparison, next(operands), next(operands))
+        case In():
+            value = next(operands)
+            _kind(value)
+            candidates = [next(operands) for _ in condition.values]
+            return condition.negated != any(_kind(item) == _kind(value) and item == value for item in candidates)
+        case Not():
+            return not _holds(condition.condition, operands)
+        case Or():
+            # A list, not a generator: every operand must be consumed, so no short cut.
+            outcomes = [_holds(inner, operands) for inner in condition.conditions]
+            return any(outcomes)
+
+
+def _compare(comparison: Comparison, left: Any, right: Any) -> bool:
+    kinds = _kind(left), _kind(right)
+    if kinds[0] != kinds[1]:
+        raise ExpressionError(
+            f"{comparison} cannot compare {left!r} ({kinds[0]}) with {right!r} ({kinds[1]}); "
+            "make both a string (a one-element Std:Join does) or both a number"
+        )
+    if kinds[0] == "boolean" and comparison not in _EQUALITY:
+        raise ExpressionError(f"{comparison} cannot order the booleans {left!r} and {right!r}; use Equals or In")
+    # Strings compare by code point, "10" before "9", as the service does.
+    return _OPERATORS[comparison](left, right)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    raise ExpressionError(f"a condition's operand is {str(value)[:80]}; it must be a string, number or boolean")
