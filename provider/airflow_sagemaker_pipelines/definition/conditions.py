@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import eq, ge, gt, le, lt, ne
@@ -112,51 +112,69 @@ def _read_operand(reader: ObjectReader, key: str, values: ValueParser) -> Value:
     return None if node is None else values.parse(node, (*reader.at, key))
 
 
+def bind(conditions: tuple[Condition, ...], resolve: Callable[[Value], Any]) -> tuple[Condition, ...]:
+    """Return the conditions with every operand replaced by its value.
+
+    :raises ExpressionError: if an operand has none.
+    """
+    return tuple(_bind(condition, resolve) for condition in conditions)
+
+
+def _bind(condition: Condition, resolve: Callable[[Value], Any]) -> Condition:
+    match condition:
+        case Compare(comparison, left, right):
+            return Compare(comparison, resolve(left), resolve(right))
+        case In(value, values, negated):
+            return In(resolve(value), tuple(resolve(item) for item in values), negated)
+        case Not(inner):
+            return Not(_bind(inner, resolve))
+        case Or(inners):
+            return Or(bind(inners, resolve))
+
+
 def evaluate(conditions: tuple[Condition, ...], resolve: Callable[[Value], Any]) -> bool:
     """Whether all conditions hold; an empty list does.
 
-    All operands are resolved before any comparison, so that a missing file or member fails the step whatever the
-    other operands are (AWS does not say; its local mode does the same).
+    All operands are resolved before any comparison, and all comparisons are made, so that a missing file or member
+    or a mix of types fails the step whatever the other operands are (AWS does not say; its local mode resolves all).
 
     :param resolve: gives an operand's value.
     :raises ExpressionError: if an operand has no value, or two operands cannot be compared.
     """
-    operands = iter([resolve(operand) for condition in conditions for operand in _operands(condition)])
-    outcomes = [_holds(condition, operands) for condition in conditions]
+    outcomes = [_holds(condition) for condition in bind(conditions, resolve)]
     return all(outcomes)
 
 
-def _operands(condition: Condition) -> Iterator[Value]:
+def _holds(condition: Condition) -> bool:
     match condition:
-        case Compare():
-            yield condition.left
-            yield condition.right
-        case In():
-            yield condition.value
-            yield from condition.values
-        case Not():
-            yield from _operands(condition.condition)
-        case Or():
-            for inner in condition.conditions:
-                yield from _operands(inner)
-
-
-def _holds(condition: Condition, operands: Iterator[Any]) -> bool:
-    """Evaluate against resolved operands, which come in the order of :func:`_operands`."""
-    match condition:
-        case Compare():
-            return _compare(condition.comparison, next(operands), next(operands))
-        case In():
-            value = next(operands)
-            _kind(value)
-            candidates = [next(operands) for _ in condition.values]
-            return condition.negated != any(_kind(item) == _kind(value) and item == value for item in candidates)
-        case Not():
-            return not _holds(condition.condition, operands)
-        case Or():
-            # A list, not a generator: every operand must be consumed, so no short cut.
-            outcomes = [_holds(inner, operands) for inner in condition.conditions]
+        case Compare(comparison, left, right):
+            return _compare(comparison, left, right)
+        case In(value, values, negated):
+            kind = _kind(value)
+            return negated != any(_kind(item) == kind and item == value for item in values)
+        case Not(inner):
+            return not _holds(inner)
+        case Or(inners):
+            # A list, not a generator: no comparison is passed over.
+            outcomes = [_holds(inner) for inner in inners]
             return any(outcomes)
+
+
+def conditions_to_json(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
+    """Write bound conditions as the definition writes them."""
+    return [_to_json(condition) for condition in conditions]
+
+
+def _to_json(condition: Condition) -> dict[str, Any]:
+    match condition:
+        case Compare(comparison, left, right):
+            return {"Type": str(comparison), "LeftValue": left, "RightValue": right}
+        case In(value, values, negated):
+            return {"Type": "NotIn" if negated else "In", "QueryValue": value, "Values": list(values)}
+        case Not(inner):
+            return {"Type": "Not", "Condition": _to_json(inner)}
+        case Or(inners):
+            return {"Type": "Or", "Conditions": conditions_to_json(inners)}
 
 
 def _compare(comparison: Comparison, left: Any, right: Any) -> bool:

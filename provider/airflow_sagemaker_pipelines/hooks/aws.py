@@ -1,0 +1,85 @@
+"""AWS clients of one Airflow connection."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+_LIFETIME = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsConnection:
+    """How to reach AWS: the four settings that operators of the Amazon provider take. Nothing here is secret.
+
+    :param aws_conn_id: the Airflow connection; ``None`` uses boto3's own credential chain.
+    :param region_name: instead of the connection's region.
+    :param verify: instead of the connection's: whether, or by which CA bundle, TLS certificates are checked.
+    :param botocore_config: arguments of ``botocore.config.Config``, instead of the connection's ``config_kwargs``.
+    """
+
+    aws_conn_id: str | None = "aws_default"
+    region_name: str | None = None
+    verify: bool | str | None = None
+    botocore_config: Mapping[str, Any] | None = None
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the settings as JSON, for a trigger."""
+        return asdict(self)
+
+
+class AwsClients:
+    """Makes boto3 clients and keeps them; usable from several threads, as clients are.
+
+    Credentials, assumed roles and endpoints are the Amazon provider's matter.
+
+    :param connection: how to reach AWS.
+    """
+
+    def __init__(self, connection: AwsConnection) -> None:
+        self._connection = connection
+        self._clients: dict[str, Any] = {}
+
+    def _hook(self, service: str) -> AwsBaseHook:
+        # Imports boto3, which the parsing of a DAG file must not pay for.
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: PLC0415
+
+        config = self._connection.botocore_config
+        return AwsBaseHook(
+            aws_conn_id=self._connection.aws_conn_id,
+            client_type=service,
+            region_name=self._connection.region_name,
+            verify=self._connection.verify,
+            config=dict(config) if config is not None else None,
+        )
+
+    def __call__(self, service: str) -> Any:
+        """Return the client of a service."""
+        if service not in self._clients:
+            self._clients[service] = self._hook(service).get_conn()
+        return self._clients[service]
+
+    @property
+    def region_name(self) -> str:
+        """The region that calls go to."""
+        return str(self("sagemaker").meta.region_name)
+
+
+def shared_clients(connection: AwsConnection) -> AwsClients:
+    """Return the clients of a connection that all waits in this process share.
+
+    They are made anew every ten minutes, so that an edited connection reaches waits that last for days.
+    """
+    return _shared_clients(json.dumps(connection.serialize(), sort_keys=True), int(time.monotonic() // _LIFETIME))
+
+
+@lru_cache(maxsize=64)
+def _shared_clients(settings: str, period: int) -> AwsClients:
+    return AwsClients(AwsConnection(**json.loads(settings)))

@@ -1,0 +1,68 @@
+"""Links to the AWS console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow_sagemaker_pipelines._compat import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
+
+_HOSTS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+
+
+def console_url(region: str, path: str) -> str:
+    """Return the address of a page of the SageMaker console.
+
+    :param path: such as ``jobs/<name>``.
+    """
+    return f"https://{_host(region)}/sagemaker/home?region={region}#/{path}"
+
+
+def log_url(region: str, group: str, stream_prefix: str) -> str:
+    """Return the address of a job's log streams in the CloudWatch console."""
+    # The console decodes this part of the address twice, with $ in place of %.
+    encoded = quote(group, safe="").replace("%", "$25")
+    return (
+        f"https://{_host(region)}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{encoded}"
+        f"$3FlogStreamNameFilter$3D{quote(stream_prefix, safe='').replace('%', '$25')}"
+    )
+
+
+def _host(region: str) -> str:
+    partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    return f"{region}.{_HOSTS.get(partition, 'console.aws.amazon.com')}"
+
+
+class SageMakerConsoleLink(BaseOperatorLink):
+    """The resource's page in the SageMaker console."""
+
+    name = "SageMaker console"
+
+    @property
+    def xcom_key(self) -> str:
+        """Where the link is kept."""
+        return "_link_sagemaker_console"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address, or "" while there is no resource."""
+        step_operator: SageMakerStepOperator = operator
+        return step_operator.console_url or ""
+
+
+class CloudWatchLogsLink(BaseOperatorLink):
+    """The job's log streams in the CloudWatch console."""
+
+    name = "CloudWatch logs"
+
+    @property
+    def xcom_key(self) -> str:
+        """Where the link is kept."""
+        return "_link_cloudwatch_logs"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address, or "" while there is no job."""
+        step_operator: SageMakerStepOperator = operator
+        return step_operator.log_url or ""

@@ -1,0 +1,1 @@
+"""Airflow tasks that run the steps of a pipeline."""

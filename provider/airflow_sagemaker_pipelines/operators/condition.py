@@ -1,0 +1,40 @@
+"""The task of a Condition step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_sagemaker_pipelines._compat import SkipMixin
+from airflow_sagemaker_pipelines.definition import ConditionStep
+from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class SageMakerConditionOperator(SageMakerStepOperator, SkipMixin):
+    """Evaluates a condition and skips the steps of the branch that is not taken.
+
+    What depends on a skipped step is skipped in turn, by the trigger rule. Clearing a skipped step alone skips it
+    again.
+    """
+
+    operator_extra_links = ()
+
+    def execute(self, context: Context) -> Any:
+        """Evaluate, and skip."""
+        result = super().execute(context)
+        step = self.step
+        if not isinstance(step, ConditionStep):
+            raise TypeError(f"{step.name} is not a Condition step")
+        skipped = step.else_steps if result["Outcome"] else step.if_steps
+        self.log.info("Condition '%s' is %s", step.name, result["Outcome"])
+        if not skipped:
+            return result
+        # Skipping ends the task before its result could be returned.
+        context["ti"].xcom_push(key="return_value", value=result)
+        dag = self.get_dag()
+        if dag is None:
+            raise TypeError(f"task '{self.task_id}' has no DAG")
+        self.skip(ti=context["ti"], tasks=[dag.get_task(self.pipeline.task_id(child.name)) for child in skipped])
+        return result

@@ -1,0 +1,143 @@
+"""From Airflow's context to one run of one step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_sagemaker_pipelines.definition import ExpressionError, Scope, Step, resolve
+from airflow_sagemaker_pipelines.definition.expressions import PropertyFileReference, StepReference
+from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
+from airflow_sagemaker_pipelines.steps.errors import StepRequestError
+from airflow_sagemaker_pipelines.steps.execution import ExecutionVariables, PipelineExecution
+from airflow_sagemaker_pipelines.steps.names import TaskIdentity, execution_id
+
+if TYPE_CHECKING:
+    from airflow_sagemaker_pipelines.hooks.aws import AwsClients
+    from airflow_sagemaker_pipelines.steps.runner import StepRun
+
+_ROLE_ARN = re.compile(r"arn:(?P<partition>[^:]+):iam::(?P<account>\d{12}):role/.+")
+
+#: A JSON file that an expression reads is at most this large; AWS does not say its own limit.
+MAX_JSON_FILE_BYTES = 16 * 1024 * 1024
+
+
+def step_run(
+    *, step: Step, pipeline: Pipeline, context: Mapping[str, Any], rendered: Mapping[str, object], clients: AwsClients
+) -> StepRun:
+    """Gather what a step needs in the current task.
+
+    :param rendered: the author's parameter values with Jinja rendered.
+    :raises PipelineParameterError: if a parameter has no usable value.
+    """
+    from airflow_sagemaker_pipelines.steps.runner import StepRun  # noqa: PLC0415
+
+    ti, dag_run = context["ti"], context["dag_run"]
+    identity = TaskIdentity(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=ti.map_index if ti.map_index is not None else -1,
+        life=_life(ti),
+        execution_id=execution_id(ti.dag_id, ti.run_id, pipeline.prefix),
+        step_name=step.name,
+    )
+    role = _ROLE_ARN.fullmatch(pipeline.role_arn or "")
+    execution = PipelineExecution(
+        pipeline_name=pipeline.name,
+        execution_id=identity.execution_id,
+        start_time=dag_run.start_date or dag_run.run_after,
+        region_name=clients.region_name,
+        role_arn=pipeline.role_arn,
+        **({"account_id": role["account"], "partition": role["partition"]} if role else {}),
+    )
+    scope = Scope(
+        parameters=pipeline.start_values(rendered, dag_run.conf or {}),
+        execution=ExecutionVariables(execution, {}),
+        outputs=StepOutputs(step, pipeline, ti),
+        steps=pipeline.definition.all_steps,
+        read_text=lambda uri: read_s3_text(clients, uri, step.name),
+    )
+    return StepRun(
+        step=step,
+        identity=identity,
+        execution=execution,
+        scope=_with_experiment(pipeline, scope),
+        clients=clients,
+    )
+
+
+def _life(ti: Any) -> int:
+    """Count what was tried before the task was last cleared; the same in all tries since.
+
+    A clear sets ``max_tries`` to the tries so far plus the task's retries; nothing else changes it.
+    """
+    return max(0, int(ti.max_tries or 0) - int(ti.task.retries or 0))
+
+
+def _with_experiment(pipeline: Pipeline, scope: Scope) -> Scope:
+    config = pipeline.definition.experiment_config
+    if config is None:
+        return scope
+    from dataclasses import replace  # noqa: PLC0415
+
+    names = {"ExperimentName": config.experiment_name, "TrialName": config.trial_name}
+    return replace(scope, experiment={member: str(resolve(value, scope)) for member, value in names.items()})
+
+
+class StepOutputs(Mapping[str, Any]):
+    """What upstream steps made, from their tasks' XComs, read when asked for.
+
+    Only steps that the step refers to are there.
+    """
+
+    def __init__(self, step: Step, pipeline: Pipeline, ti: Any) -> None:
+        self._names = {
+            reference.step: None
+            for reference, _ in step.references
+            if isinstance(reference, StepReference | PropertyFileReference)
+        }
+        self._pipeline = pipeline
+        self._ti = ti
+        self._read: dict[str, Any] = {}
+
+    def __getitem__(self, step: str) -> Any:
+        if step not in self._names:
+            raise KeyError(step)
+        if step not in self._read:
+            task_id = self._pipeline.task_id(step)
+            outputs = self._ti.xcom_pull(task_ids=task_id, key="return_value")
+            if outputs is None:
+                raise ExpressionError(f"task '{task_id}' has left no result; clear it to run it again")
+            self._read[step] = outputs
+        return self._read[step]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def read_s3_text(clients: AwsClients, uri: str, step: str) -> str:
+    """Read a text file from S3.
+
+    :raises ExpressionError: if there is no such file, it is too large, or not text.
+    :raises StepCallError: if S3 could not answer now.
+    """
+    from airflow_sagemaker_pipelines.steps.aws import aws_call  # noqa: PLC0415
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not key:
+        raise ExpressionError(f"'{uri}' is not the S3 URI of a file")
+    try:
+        with aws_call("GetObject", step=step):
+            body = clients("s3").get_object(Bucket=bucket, Key=key)["Body"].read(MAX_JSON_FILE_BYTES + 1)
+        if len(body) > MAX_JSON_FILE_BYTES:
+            raise ExpressionError(f"{uri} is larger than {MAX_JSON_FILE_BYTES} bytes")
+        return str(body.decode())
+    except StepRequestError as error:
+        raise ExpressionError(f"{uri} cannot be read: {error.message}") from error
+    except UnicodeDecodeError as error:
+        raise ExpressionError(f"{uri} is not text in UTF-8") from error

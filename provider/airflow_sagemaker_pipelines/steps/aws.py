@@ -1,0 +1,110 @@
+"""What every AWS call of a step shares: clients, errors, answers as JSON."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepError, StepRequestError
+from airflow_sagemaker_pipelines.steps.execution import iso_time
+
+
+class Clients(Protocol):
+    """Gives boto3 clients of one AWS connection, the same one for the same service."""
+
+    @property
+    def region_name(self) -> str:
+        """The region that calls go to."""
+
+    def __call__(self, service: str) -> Any:
+        """Return the client of a service, such as ``sagemaker``."""
+
+
+#: Codes of answers that say "not now": the same call may succeed later.
+_THROTTLING = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "BandwidthLimitExceeded",
+        "ProvisionedThroughputExceededException",
+    }
+)
+_SERVICE_FAULTS = frozenset(
+    {"InternalFailure", "InternalError", "InternalServerError", "InternalServerException", "ServiceUnavailable",
+     "ServiceUnavailableException", "ServiceException"}
+)  # fmt: skip
+_RESOURCE_LIMITS = frozenset({"ResourceLimitExceeded", "LimitExceededException", "CapacityError"})
+_SERVER_ERROR = 500
+
+
+def error_code(error: BaseException) -> str | None:
+    """Return the AWS error code of a botocore error, ``None`` for one without an answer."""
+    response = getattr(error, "response", None)
+    return response.get("Error", {}).get("Code") if isinstance(response, Mapping) else None
+
+
+def error_message(error: BaseException) -> str:
+    """Return AWS's own message of a botocore error."""
+    response = getattr(error, "response", None)
+    message = response.get("Error", {}).get("Message") if isinstance(response, Mapping) else None
+    return message or str(error)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed later: throttling, a service fault, or no answer at all."""
+    code = error_code(error)
+    if code is None:
+        return True
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
+    return code in _THROTTLING or code in _SERVICE_FAULTS or status >= _SERVER_ERROR
+
+
+@contextmanager
+def aws_call(operation: str, *, step: str) -> Iterator[None]:
+    """Turn what botocore raises inside into the step's error.
+
+    :param operation: AWS's name of the operation, such as ``CreateModel``.
+    :param step: the step's name.
+    :raises StepCallError: for a refusal that may be over later.
+    :raises StepRequestError: for any other.
+    """
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise _call_error(error, step=step, operation=operation) from error
+
+
+def _call_error(error: ClientError | BotoCoreError, *, step: str, operation: str) -> StepError:
+    code = error_code(error)
+    cls = StepCallError if is_transient(error) or code in _RESOURCE_LIMITS else StepRequestError
+    where = f"{operation} was refused with {code}" if code else f"{operation} got no answer"
+    return cls(f"{where}: {error_message(error)}", step=step, code=code)
+
+
+def to_json(value: Any) -> Any:
+    """Return an AWS answer as plain JSON: times in ISO 8601, bytes in base64, without the answer's metadata."""
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items() if key != "ResponseMetadata"}
+    if isinstance(value, list | tuple | set):
+        return [to_json(item) for item in value]
+    if isinstance(value, datetime):
+        return iso_time(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes | bytearray):
+        return base64.b64encode(value).decode()
+    return value

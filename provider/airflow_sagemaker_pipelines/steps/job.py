@@ -1,0 +1,167 @@
+"""SageMaker jobs: Create, Describe and Stop calls of one shape, distinguished by a few names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from botocore.exceptions import ClientError
+
+from airflow_sagemaker_pipelines.definition import ExecutionVariable
+from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, error_code, error_message, to_json
+from airflow_sagemaker_pipelines.steps.errors import StepRequestError
+from airflow_sagemaker_pipelines.steps.execution import ExecutionVariables
+from airflow_sagemaker_pipelines.steps.names import LONG_NAME
+from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun, StepRunner
+from airflow_sagemaker_pipelines.steps.status import Verdict, verdict
+
+#: How many jobs of one task life are looked at before giving up.
+_MAX_GENERATIONS = 100
+
+
+class NamedResource(StepRunner):
+    """Something that is created under a name of ours, and described by it."""
+
+    #: Names of the calls in boto3, and of members in the request and answer.
+    create: ClassVar[str]
+    describe: ClassVar[str]
+    name_member: ClassVar[str]
+    name_limit: ClassVar[int] = LONG_NAME
+    role_member: ClassVar[str | None] = "RoleArn"
+    #: The variable that holds the job's own name.
+    name_variable: ClassVar[ExecutionVariable | None] = None
+
+    def request(self, run: StepRun) -> dict[str, Any]:
+        """Return the body of the Create call, for the first generation."""
+        return self.named_request(run, generation=0)
+
+    def named_request(self, run: StepRun, *, generation: int) -> dict[str, Any]:
+        """Return the body of the Create call for one generation.
+
+        A name in the definition is only a prefix, and the pipeline's role stands in where no role is given.
+        """
+        prefix = run.resolve(run.step.arguments.get(self.name_member))
+        name = run.identity.name(generation, prefix=prefix, limit=self.name_limit)
+        names = {self.name_variable: name} if self.name_variable else {}
+        scope = replace(run.scope, execution=ExecutionVariables(run.execution, names))
+        named = replace(run, scope=scope)
+        request: dict[str, Any] = without_nulls(named.resolve(run.step.arguments)) | {self.name_member: name}
+        self.complete(run, request)
+        return request
+
+    def complete(self, run: StepRun, request: dict[str, Any]) -> None:
+        """Add to a request what the service adds by itself."""
+        if self.role_member is not None:
+            set_role(run, request, self.role_member)
+
+    def start(self, run: StepRun, request: dict[str, Any]) -> State:
+        """Create it, or find what an earlier try created.
+
+        Create comes first: AWS refuses a name that is taken, which makes one call do for both questions.
+        """
+        for generation in range(_MAX_GENERATIONS):
+            if generation:
+                request.clear()
+                request.update(self.named_request(run, generation=generation))
+            handle: Handle = {"name": request[self.name_member]}
+            if self._create(run, request):
+                return self.started(run.clients, handle)
+            # An earlier try created it, or this one did and the answer was lost.
+            state = self._look(run, handle)
+            if state.verdict not in {Verdict.FAILED, Verdict.STOPPED}:
+                return state
+        raise StepRequestError(f"{_MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
+
+    def _look(self, run: StepRun, handle: Handle) -> State:
+        with aws_call(_operation(self.describe), step=run.step.name):
+            return self.poll(run.clients, handle)
+
+    def _create(self, run: StepRun, request: Mapping[str, Any]) -> bool:
+        """Create it; return whether the name was free."""
+        with aws_call(_operation(self.create), step=run.step.name):
+            try:
+                getattr(run.clients("sagemaker"), self.create)(**request)
+            except ClientError as error:
+                if not _is_taken(error):
+                    raise
+                return False
+        return True
+
+    def started(self, clients: Clients, handle: Handle) -> State:
+        """Return the state right after creation."""
+        return State(handle=handle, verdict=Verdict.RUNNING)
+
+
+class SageMakerJob(NamedResource):
+    """A job that takes time."""
+
+    #: The member of the Describe answer that holds the status; also the name of botocore's enum.
+    status_member: ClassVar[str]
+    stop_call: ClassVar[str]
+    log_group: ClassVar[str | None] = None
+    #: The part of the console's URL, ``#/jobs/<name>``.
+    console: ClassVar[str]
+
+    def poll(self, clients: Clients, handle: Handle) -> State:
+        """Describe the job."""
+        answer = getattr(clients("sagemaker"), self.describe)(**{self.name_member: handle["name"]})
+        return State(
+            handle=handle,
+            verdict=verdict(self.status_member, answer.get(self.status_member)),
+            description=to_json(answer),
+            reason=self.reason(answer),
+        )
+
+    def reason(self, description: Mapping[str, Any]) -> str | None:
+        """Return why the job did not succeed."""
+        return description.get("FailureReason") or description.get("ExitMessage")
+
+    def stop(self, clients: Clients, handle: Handle) -> None:
+        """Stop the job. One that is over already is left alone."""
+        try:
+            getattr(clients("sagemaker"), self.stop_call)(**{self.name_member: handle["name"]})
+        except ClientError as error:
+            # AWS answers a stop of a finished or unknown job with one of these.
+            if error_code(error) not in {"ValidationException", "ResourceNotFound"}:
+                raise
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a request without members that are null: SageMaker treats them as absent, boto3 refuses them."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
+def set_role(run: StepRun, request: dict[str, Any], member: str) -> None:
+    """Let the pipeline's role stand in for one that the definition does not give.
+
+    :raises StepRequestError: if there is neither.
+    """
+    if request.get(member):
+        return
+    if run.execution.role_arn is None:
+        raise StepRequestError(
+            f"its arguments have no {member}, and the pipeline has no role; pass role_arn=", step=run.step.name
+        )
+    request[member] = run.execution.role_arn
+
+
+def _is_taken(error: BaseException) -> bool:
+    """Whether AWS refused to create something because its name is taken.
+
+    Jobs answer ResourceInUse; models and endpoint configurations a ValidationException whose text says so.
+    """
+    code = error_code(error)
+    return code in {"ResourceInUse", "ConflictException"} or (
+        code == "ValidationException" and re.search(r"already exist|must be unique", error_message(error)) is not None
+    )
+
+
+def _operation(method: str) -> str:
+    """``create_auto_ml_job`` → ``CreateAutoMlJob``, for messages."""
+    return "".join(word.capitalize() for word in method.split("_"))

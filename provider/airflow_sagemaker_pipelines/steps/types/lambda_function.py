@@ -1,0 +1,78 @@
+"""Lambda steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_sagemaker_pipelines.definition import ParameterType, StepType, parse_scalar
+from airflow_sagemaker_pipelines.steps.aws import aws_call
+from airflow_sagemaker_pipelines.steps.errors import StepFailedError, StepRequestError
+from airflow_sagemaker_pipelines.steps.runner import State, StepRun, StepRunner
+from airflow_sagemaker_pipelines.steps.status import Verdict
+
+
+class LambdaFunction(StepRunner):
+    """A synchronous invocation of a function.
+
+    It holds its worker for at most the 10 minutes that SageMaker allows. AWS has no way to find an invocation
+    again, so a retry invokes once more: the function runs at least once.
+    """
+
+    step_type = StepType.LAMBDA
+    noun = "Lambda function"
+
+    def request(self, run: StepRun) -> dict[str, Any]:
+        """Return the function and its payload."""
+        return {
+            "FunctionName": run.resolve(run.step.settings["FunctionArn"]),
+            "Payload": run.resolve(run.step.arguments),
+        }
+
+    def start(self, run: StepRun, request: dict[str, Any]) -> State:
+        """Invoke the function and read the declared outputs from the top level of its result."""
+        name = request["FunctionName"]
+        with aws_call("Invoke", step=run.step.name):
+            answer = run.clients("lambda").invoke(
+                FunctionName=name,
+                InvocationType="RequestResponse",
+                Payload=json.dumps(request["Payload"]).encode(),
+            )
+            body = answer["Payload"].read().decode()
+        resource = f"{self.noun} {name}"
+        if answer.get("FunctionError"):
+            raise StepFailedError(f"the function failed: {body[:1000]}", step=run.step.name, resource=resource)
+        outputs = _declared_outputs(run, body, resource)
+        return State(handle={"name": name}, verdict=Verdict.SUCCEEDED, description={"OutputParameters": outputs})
+
+
+def _declared_outputs(run: StepRun, body: str, resource: str) -> dict[str, Any]:
+    declared = run.step.output_parameters
+    if not declared:
+        return {}
+    try:
+        result = json.loads(body)
+    except ValueError:
+        result = None
+    if not isinstance(result, Mapping):
+        raise StepFailedError(
+            f"the function must return a JSON object with {', '.join(declared)}; it returned {body[:200]}",
+            step=run.step.name,
+            resource=resource,
+        )
+    # An output that is not returned fails the step that refers to it, not this one; AWS does not say.
+    return {name: typed_output(run, name, kind, result[name]) for name, kind in declared.items() if name in result}
+
+
+def typed_output(run: StepRun, name: str, kind: ParameterType, value: Any) -> Any:
+    """Give an output its declared type; nested values become one JSON string.
+
+    :raises StepRequestError: if the value does not have the type.
+    """
+    if isinstance(value, dict | list) or value is None or (kind is ParameterType.STRING and not isinstance(value, str)):
+        value = json.dumps(value)
+    try:
+        return parse_scalar(kind, value)
+    except ValueError as error:
+        raise StepRequestError(f"its output '{name}' is declared as {kind}: {error}", step=run.step.name) from error
