@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-    BaseOperator,
-    BaseOperatorLink,
-    SkipMixin,
-)
+if TYPE_CHECKING:
+    from airflow.sdk.bases.skipmixin import SkipMixin
+    from airflow.sdk.exceptions import AirflowFailException
+else:
+    try:
+        from airflow.sdk.bases.skipmixin import SkipMixin
+        from airflow.sdk.exceptions import AirflowFailException
+    except ImportError:  # Airflow 3.1
+        from airflow.exceptions import AirflowFailException
+        from airflow.providers.standard.utils.skipmixin import SkipMixin
 
-__all__ = [
-    "AirflowFailException",
-    "AirflowSkipException",
-    "AirflowTaskTimeout",
-    "BaseOperator",
-    "BaseOperatorLink",
-    "SkipMixin",
-    "is_resuming",
-]
+__all__ = ["AirflowFailException", "SkipMixin", "is_resuming"]
 
 
 def is_resuming(task_instance: Any) -> bool:

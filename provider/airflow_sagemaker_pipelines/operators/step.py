@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow_sagemaker_pipelines._compat import AirflowFailException, BaseOperator, BaseOperatorLink, is_resuming
+from airflow.sdk import BaseOperator, BaseOperatorLink
+
+from airflow_sagemaker_pipelines._compat import AirflowFailException, is_resuming
 from airflow_sagemaker_pipelines.definition import PipelineParameterError, Step
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients
 from airflow_sagemaker_pipelines.links.console import (
@@ -147,19 +149,18 @@ class SageMakerStepOperator(BaseOperator):
                 deadline=time.time() + timeout,
             ),
             method_name="resume",
-            kwargs={"handle": self._handle},
         )
         raise AssertionError("defer() does not return")
 
-    def resume(self, context: Context, event: dict[str, Any], handle: Handle) -> Any:
+    def resume(self, context: Context, event: dict[str, Any]) -> Any:
         """End the task by what the trigger saw.
 
         :param event: the trigger's event.
-        :param handle: what the task made.
         """
         from airflow_sagemaker_pipelines.triggers.step import REFUSED, TIMED_OUT  # noqa: PLC0415
 
-        self._handle = handle
+        # dag.test() keeps no arguments for a resumed task, so the event has all that is needed.
+        self._handle = handle = event["handle"]
         if event["verdict"] == TIMED_OUT:
             self.on_kill()
             raise StepTimeoutError("it was stopped", step=self.step.name, resource=self.runner.resource(handle))

@@ -40,9 +40,9 @@ _stopping: set[asyncio.Task[None]] = set()
 class StepTrigger(BaseTrigger):
     """Polls one resource until it has ended, with boto3 in a thread.
 
-    Its one event is ``{"verdict": …, "reason": …, "outputs": {…}}``. A restarted triggerer begins to poll again; the
-    deadline is a wall-clock time, so restarts do not extend it. When the task is killed (marked failed, cleared), the
-    resource is stopped.
+    Its one event is ``{"handle": {…}, "verdict": …, "reason": …, "outputs": {…}}``. A restarted triggerer begins to
+    poll again; the deadline is a wall-clock time, so restarts do not extend it. When the task is killed (marked
+    failed, cleared), the resource is stopped.
 
     :param step_type: the step's type.
     :param handle: what names the resource.
@@ -85,7 +85,7 @@ class StepTrigger(BaseTrigger):
         """Poll until the resource has ended or the deadline has passed."""
         event = await self._wait()
         self._ended = True
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"handle": self.handle, **event})  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
         # Under dag.test() no scheduler is involved, and there is no task instance.
