@@ -58,8 +58,15 @@ def test_a_task_is_called_like_its_step_and_shows_what_the_definition_says():
 
     assert task.task_display_name == "Train it"
     assert task.doc_md.startswith("Fits the model")
-    assert json.loads(task.doc_md.split("```json\n")[1].removesuffix("\n```")) == step
+    assert "{Name:'Train',Type:'Training',Arguments:{}," in task.doc_md
     assert task.operator_name == "Training"
+
+
+def test_an_authors_documentation_replaces_the_steps():
+    dag = pipeline_dag("abalone", definition(training("Train")), default_args={"doc_md": "Call us first"})
+
+    assert dag.get_task("Train").doc_md == "Call us first"
+    assert serialized(dag)["dag"]["tasks"][0]["__var"]["doc_md"] == "Call us first"
 
 
 def test_text_of_the_definition_is_no_template():

@@ -14,7 +14,6 @@ from airflow_sagemaker_pipelines.definition import (
     Parameter,
     ParameterType,
     PipelineDefinition,
-    Step,
     StepType,
     load_definition,
 )
@@ -169,17 +168,10 @@ def _add_tasks(pipeline: Pipeline, add: Callable[..., SageMakerStepOperator]) ->
             step=step,
             pipeline=pipeline,
             task_display_name=step.display_name,
-            doc_md=_documentation(step),
         )
     for name, upstreams in definition.graph.upstreams.items():
         if upstreams:
             tasks[name].set_upstream([tasks[upstream] for upstream in upstreams])
-
-
-def _documentation(step: Step) -> str:
-    """Return the step's description and JSON, in Markdown."""
-    json_block = f"```json\n{step.to_json()}\n```"
-    return f"{step.description}\n\n{json_block}" if step.description else json_block
 
 
 def _params(pipeline: Pipeline) -> dict[str, Param]:

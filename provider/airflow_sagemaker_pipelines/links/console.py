@@ -44,7 +44,7 @@ class SageMakerConsoleLink(BaseOperatorLink):
     @property
     def xcom_key(self) -> str:
         """Where the link is kept."""
-        return "_link_sagemaker_console"
+        return "_link_console"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address, or "" while there is no resource."""
@@ -60,7 +60,7 @@ class CloudWatchLogsLink(BaseOperatorLink):
     @property
     def xcom_key(self) -> str:
         """Where the link is kept."""
-        return "_link_cloudwatch_logs"
+        return "_link_logs"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address, or "" while there is no job."""

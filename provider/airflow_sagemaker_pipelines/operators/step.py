@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
@@ -18,6 +18,7 @@ from airflow_sagemaker_pipelines.links.console import (
     console_url,
     log_url,
 )
+from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.run import step_run
 from airflow_sagemaker_pipelines.steps.errors import (
@@ -56,7 +57,6 @@ class SageMakerStepOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("parameters", "request")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "request": "json"}
     operator_extra_links: Collection[BaseOperatorLink] = (SageMakerConsoleLink(), CloudWatchLogsLink())
 
     def __init__(self, *, step: Step, pipeline: Pipeline, **kwargs: Any) -> None:
@@ -67,6 +67,18 @@ class SageMakerStepOperator(BaseOperator):
         self.request: dict[str, Any] | None = None
         self._run: StepRun | None = None
         self._handle: Handle | None = None
+
+    @property
+    def doc_md(self) -> str:
+        """The author's documentation, or else the step's description and JSON.
+
+        Made when asked for: the dag-processor does so, a worker that parses the DAG for one task does not.
+        """
+        return self._doc_md or documentation(self.step)
+
+    @doc_md.setter
+    def doc_md(self, text: str | None) -> None:
+        self._doc_md = text
 
     @property
     def custom_operator_name(self) -> str:
