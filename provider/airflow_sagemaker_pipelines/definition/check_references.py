@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from airflow_sagemaker_pipelines.definition.errors import Location
 from airflow_sagemaker_pipelines.definition.expressions import (
@@ -20,6 +20,7 @@ from airflow_sagemaker_pipelines.definition.parameters import Parameter
 from airflow_sagemaker_pipelines.definition.reader import Problems, nearest
 from airflow_sagemaker_pipelines.definition.steps import (
     STEP_TYPES_WITHOUT_PROPERTIES,
+    Dependency,
     ForEachStep,
     Step,
     StepType,
@@ -54,11 +55,11 @@ class ReferenceChecker:
         self.has_experiment = has_experiment
         self.problems = problems
 
-    def check(self) -> None:
-        """Note every problem."""
-        for step in self.steps.values():
-            for index, dependency in enumerate(step.depends_on):
-                self._check_dependency(step, dependency.step, (*step.location, "DependsOn", index))
+    def check(self, steps: Iterable[Step]) -> None:
+        """Note every problem of these steps, which may hold more than ``self.steps`` if names occur twice."""
+        for step in steps:
+            for dependency in step.depends_on:
+                self._check_dependency(step, dependency.step, _location_of(dependency, step))
             for reference, at in step.references:
                 self.check_reference(reference, at, step)
         self._check_loop_names()
@@ -144,3 +145,9 @@ class ReferenceChecker:
                     f"the steps wait for each other: {' → '.join(cycle)}",
                     "Remove one of these dependencies or references",
                 )
+
+
+def _location_of(dependency: Dependency, step: Step) -> Location:
+    entries = step.source["DependsOn"]
+    names = [entry.get("Step") if isinstance(entry, dict) else entry for entry in entries]
+    return (*step.location, "DependsOn", names.index(dependency.step))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import eq, ge, gt, le, lt, ne
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from airflow_sagemaker_pipelines.definition.errors import ExpressionError, Location
 from airflow_sagemaker_pipelines.definition.expressions import MAX_DEPTH, Value, ValueParser
-from airflow_sagemaker_pipelines.definition.reader import ObjectReader
+from airflow_sagemaker_pipelines.definition.reader import ObjectReader, json_type
 
 
 class Comparison(StrEnum):
@@ -94,7 +94,9 @@ def _read_condition(node: Any, at: Location, values: ValueParser) -> Condition |
         # The SDK writes QueryValue and Values, which is what the service accepts; the public schema Value and In.
         query, candidates = ("Value", "In") if reader.has("In") else ("QueryValue", "Values")
         value = _read_operand(reader, query, values)
-        options = tuple(values.parse(item, item_at) for item, item_at in reader.items(candidates, required=True))
+        options = tuple(
+            _parse_operand(item, item_at, values) for item, item_at in reader.items(candidates, required=True)
+        )
         return In(value, options, negated=kind == "NotIn")
     if kind == "Or":
         return Or(read_conditions(reader, "Conditions", values))
@@ -109,7 +111,14 @@ def _read_condition(node: Any, at: Location, values: ValueParser) -> Condition |
 
 def _read_operand(reader: ObjectReader, key: str, values: ValueParser) -> Value:
     node = reader.require(key)
-    return None if node is None else values.parse(node, (*reader.at, key))
+    return None if node is None else _parse_operand(node, (*reader.at, key), values)
+
+
+def _parse_operand(node: Any, at: Location, values: ValueParser) -> Value:
+    value = values.parse(node, at)
+    if node is None or isinstance(value, tuple | Mapping):
+        values.problems.add(at, f"is {json_type(node)}", "Write a string, number, boolean or expression")
+    return value
 
 
 def bind(conditions: tuple[Condition, ...], resolve: Callable[[Value], Any]) -> tuple[Condition, ...]:
@@ -151,7 +160,8 @@ def _holds(condition: Condition) -> bool:
             return _compare(comparison, left, right)
         case In(value, values, negated):
             kind = _kind(value)
-            return negated != any(_kind(item) == kind and item == value for item in values)
+            matches = [_kind(item) == kind and item == value for item in values]
+            return negated != any(matches)
         case Not(inner):
             return not _holds(inner)
         case Or(inners):

@@ -179,7 +179,10 @@ class ValueParser:
                     return self._value_of(self._get(node[key], (*at, key)), at)
                 if key.startswith("Std:"):
                     return self._function(key, node[key], (*at, key))
-            return MappingProxyType({key: self.parse(item, (*at, key)) for key, item in node.items()})
+            # Most members are text, which needs no parsing; this is the hot path of building a DAG.
+            return MappingProxyType(
+                {key: item if type(item) is str else self.parse(item, (*at, key)) for key, item in node.items()}
+            )
         if isinstance(node, list):
             return tuple([self.parse(item, (*at, index)) for index, item in enumerate(node)])
         return node  # type: ignore[no-any-return]
@@ -211,14 +214,15 @@ class ValueParser:
         if (text := reader.text("Path", required=True)) is not None:
             path = self._json_file_path(text, (*at, "Path"))
         if reader.has("PropertyFile") == reader.has("S3Uri"):
-            self.problems.add(
+            reader.problems.add(
                 at, "needs exactly one of 'PropertyFile' and 'S3Uri'", "Name the file in one of the two ways"
             )
             return None
         if reader.has("S3Uri"):
             return JsonGet(self.parse(node["S3Uri"], (*at, "S3Uri")), path)
         file_at = (*at, "PropertyFile")
-        get = self._get(ObjectReader.of(node["PropertyFile"], file_at, self.problems).require("Get"), (*file_at, "Get"))
+        file = ObjectReader.of(node["PropertyFile"], file_at, self.problems)
+        get = self._get(file.node.get("Get"), (*file_at, "Get")) if isinstance(node["PropertyFile"], dict) else None
         if get is None:
             return None
         if not isinstance(get.reference, PropertyFileReference):
@@ -238,8 +242,6 @@ class ValueParser:
             return ()
 
     def _get(self, node: Any, at: Location) -> Get | None:
-        if node is None:
-            return None
         if not isinstance(node, str):
             self.problems.add(at, f"is {json_type(node)}", "Write a reference such as 'Parameters.InputData'")
             return None

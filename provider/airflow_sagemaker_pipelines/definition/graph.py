@@ -96,14 +96,15 @@ class Graph:
 
         Each cycle found is cut before the next search, so overlapping ones may share one report.
         """
-        edges = {name: set(waits_for) for name, waits_for in self.upstreams.items()}
+        # Ordered, unlike sets: the same definition gives the same report.
+        edges = {name: dict(waits_for) for name, waits_for in self.upstreams.items()}
         for _ in range(_MAX_CYCLES_SHOWN):
             try:
                 TopologicalSorter(edges).prepare()
             except CycleError as error:
                 # graphlib lists a cycle from the waited-for to the waiting step.
                 cycle = tuple(reversed(error.args[1]))
-                edges[cycle[0]].discard(cycle[1])
+                del edges[cycle[0]][cycle[1]]
                 yield cycle
             else:
                 return

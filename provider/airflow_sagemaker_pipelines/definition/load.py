@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
 import re
+import traceback
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +17,7 @@ import msgspec
 
 from airflow_sagemaker_pipelines.definition.check_references import ReferenceChecker
 from airflow_sagemaker_pipelines.definition.errors import PipelineDefinitionError, Problem
-from airflow_sagemaker_pipelines.definition.expressions import EMPTY, ValueParser
+from airflow_sagemaker_pipelines.definition.expressions import Get, Join, JsonGet, Value, ValueParser
 from airflow_sagemaker_pipelines.definition.graph import Graph, walk
 from airflow_sagemaker_pipelines.definition.model import (
     VERSION,
@@ -25,7 +27,7 @@ from airflow_sagemaker_pipelines.definition.model import (
 )
 from airflow_sagemaker_pipelines.definition.parameters import read_parameters
 from airflow_sagemaker_pipelines.definition.read_steps import StepsReader
-from airflow_sagemaker_pipelines.definition.reader import ObjectReader, Problems, nearest
+from airflow_sagemaker_pipelines.definition.reader import ObjectReader, Problems, json_type, nearest
 
 #: SageMaker takes 1,048,576 characters inline and does not say how much from S3; this is a bound against accidents.
 MAX_BYTES = 16 * 1024 * 1024
@@ -58,8 +60,7 @@ def load_definition(source: DefinitionSource, *, overridden_types: Collection[st
     if isinstance(source, PipelineDefinition):
         return source
     try:
-        document = _decode(_read(source))
-        return _read_document(document, overridden_types)
+        return _read_document(_decode(_text_of(source)), overridden_types)
     except RecursionError:
         raise _failure("the document", "is nested too deep", "Flatten it") from None
 
@@ -68,20 +69,34 @@ def _failure(where: str, what: str, fix: str) -> PipelineDefinitionError:
     return PipelineDefinitionError([Problem(where, what, fix)])
 
 
-def _read(source: object) -> bytes:
+def _text_of(source: object) -> bytes:
     """Return the document as JSON text in UTF-8."""
+    try:
+        return _read(source)
+    except (PipelineDefinitionError, RecursionError):
+        raise
+    except Exception as error:  # mappings, paths and pipelines are others' code, which may raise anything
+        raise _failure("the source", f"cannot be read: {_say(error)}", "Mend it") from error
+
+
+def _say(error: Exception) -> str:
+    # Works even for an exception that cannot be printed.
+    return traceback.format_exception_only(error)[0].strip()
+
+
+def _read(source: object) -> bytes:
     if isinstance(source, bytes):
         return source
     if isinstance(source, str):
         # A byte order mark does not make it a path.
         if source.lstrip("\ufeff \t\r\n").startswith("{"):
-            return source.lstrip("\ufeff").encode("utf-8", "surrogatepass")
+            return source.encode("utf-8", "surrogatepass")
         return _read_file(source)
     if isinstance(source, os.PathLike):
         return _read_file(source)
     if isinstance(source, Mapping):
         return _encode(source)
-    definition = getattr(type(source), "definition", None)
+    definition = None if isinstance(source, type) else getattr(source, "definition", None)
     if not callable(definition):
         raise _failure(
             "the source",
@@ -89,11 +104,9 @@ def _read(source: object) -> bytes:
             "Pass a path, JSON text, a dict or a Pipeline",
         )
     try:
-        text = definition(source)
+        text = definition()
     except Exception as error:  # whatever the object raises belongs into the one exception that callers handle
-        raise _failure(
-            "the source", f"definition() failed: {type(error).__name__}: {error}", "Mend the pipeline"
-        ) from error
+        raise _failure("the source", f"definition() failed: {_say(error)}", "Mend the pipeline") from error
     if not isinstance(text, str | bytes):
         raise _failure("the source", f"definition() returned {type(text).__name__}", "Return JSON text")
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
@@ -102,13 +115,10 @@ def _read(source: object) -> bytes:
 def _read_file(path: str | os.PathLike[str]) -> bytes:
     name = str(path)[:200]
     try:
-        file = Path(path)
-        if file.stat().st_size > MAX_BYTES:
-            raise _failure(name, "is too large", f"Use at most {MAX_BYTES} bytes")
-        return file.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        with Path(path).open("rb") as file:
+            # A device has no size and no end.
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError, TypeError) as error:
-        if isinstance(error, PipelineDefinitionError):
-            raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _failure(name or "the source", f"cannot be read: {reason}", "Pass the path of a JSON file") from error
 
@@ -130,9 +140,9 @@ def _plain(value: object) -> object:
 
 def _decode(text: bytes) -> Any:
     if len(text) > MAX_BYTES:
-        raise _failure("the document", f"has {len(text)} bytes", f"Use at most {MAX_BYTES}")
+        raise _failure("the document", "is too large", f"Use at most {MAX_BYTES} bytes")
     try:
-        return msgspec.json.decode(text)
+        return msgspec.json.decode(text.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _failure("the document", f"is not JSON: {error}", "Pass what pipeline.definition() returns") from error
 
@@ -157,7 +167,7 @@ def _read_document(node: Any, overridden_types: Collection[str]) -> PipelineDefi
         has_experiment=experiment is not None,
         problems=problems,
     )
-    checker.check()
+    checker.check(walk(steps))
     for reference, at in experiment_values.references:
         checker.check_reference(reference, at, None)
     mlflow = _read_mlflow(document)
@@ -182,7 +192,7 @@ def _read_metadata(document: ObjectReader) -> Mapping[str, str]:
         if not _METADATA_KEY.fullmatch(key):
             reader.problem(key, "is not a metadata key", f"Match {_METADATA_KEY.pattern}")
         reader.text(key, max_length=1024)
-    return MappingProxyType(dict(reader.node)) if reader.node else EMPTY
+    return MappingProxyType({key: value for key, value in reader.node.items() if value is not None})
 
 
 def _read_experiment(document: ObjectReader) -> tuple[ExperimentConfig | None, ValueParser]:
@@ -193,8 +203,19 @@ def _read_experiment(document: ObjectReader) -> tuple[ExperimentConfig | None, V
     for key in reader.node:
         if key not in {"ExperimentName", "TrialName"}:
             reader.problem(key, "is unknown", nearest(key, ("ExperimentName", "TrialName")))
-    names = {key: values.parse(reader.require(key), (*reader.at, key)) for key in ("ExperimentName", "TrialName")}
-    return ExperimentConfig(experiment_name=names["ExperimentName"], trial_name=names["TrialName"]), values
+    names = [_read_experiment_name(reader, key, values) for key in ("ExperimentName", "TrialName")]
+    return ExperimentConfig(experiment_name=names[0], trial_name=names[1]), values
+
+
+def _read_experiment_name(reader: ObjectReader, key: str, values: ValueParser) -> Value:
+    node = reader.require(key)
+    if node is None:
+        return None
+    found = len(reader.problems)
+    value = values.parse(node, (*reader.at, key))
+    if not isinstance(value, str | Get | Join | JsonGet) and len(reader.problems) == found:
+        reader.problem(key, f"is {json_type(node)}", "Write a string or an expression")
+    return value
 
 
 def _read_mlflow(document: ObjectReader) -> MlflowConfig | None:

@@ -17,6 +17,7 @@ from airflow_sagemaker_pipelines.definition.reader import ObjectReader, Problems
 _NAME = re.compile(r"[A-Za-z0-9\-_]{1,256}")
 #: StartPipelineExecution takes values of at most this many characters.
 MAX_VALUE_LENGTH = 1024
+_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 #: Length of a default by the public JSON schema.
 _MAX_DEFAULT_LENGTH = 4096
 
@@ -74,7 +75,8 @@ def parse_scalar(kind: ParameterType, value: object) -> Scalar:
     elif isinstance(value, bool):
         pass
     elif kind is ParameterType.INTEGER:
-        if isinstance(value, int):
+        # 64 bits and a little, as in text.
+        if isinstance(value, int) and abs(value) < 10**19:
             return value
         if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,19}", value):
             return int(value)
@@ -88,8 +90,8 @@ def _parse_float(value: float | str) -> float:
         number = float(value)
     except (ValueError, OverflowError):
         number = math.nan
-    # Python also reads "1_0", " 1 " and "nan"; JSON numbers have none of them.
-    if not math.isfinite(number) or (isinstance(value, str) and ("_" in value or value != value.strip())):
+    # Python also reads "1_0", " 1 ", "nan" and digits of other scripts; JSON numbers have none of them.
+    if not math.isfinite(number) or (isinstance(value, str) and not _FLOAT.fullmatch(value)):
         raise ValueError(f"{str(value)[:80]!r} is not {_EXPECTED[ParameterType.FLOAT]}")
     return number
 

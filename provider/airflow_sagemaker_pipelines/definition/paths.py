@@ -82,9 +82,14 @@ def parse_json_text(text: str, origin: str) -> Any:
     :raises ExpressionError: if it is not JSON.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ExpressionError(f"{origin} does not hold valid JSON: {error}") from error
+
+
+def _no_constant(name: str) -> None:
+    # Python writes and reads NaN and Infinity, JSON has neither.
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _member(value: Any, part: str | int) -> tuple[bool, Any]:

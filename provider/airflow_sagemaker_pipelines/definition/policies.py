@@ -72,7 +72,7 @@ def _read_exception_types(reader: ObjectReader) -> tuple[ExceptionType, ...]:
     for name in names:
         if isinstance(name, str) and name in _ALIASES:
             types.append(_ALIASES[name])
-        elif name in _NAMES:
+        elif isinstance(name, str) and name in _NAMES:
             types.append(ExceptionType(name))
         else:
             reader.problem(

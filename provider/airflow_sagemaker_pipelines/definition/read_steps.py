@@ -45,6 +45,7 @@ _COMMON_KEYS = frozenset(
 )  # fmt: skip
 _NESTED_STEPS = ("IfSteps", "ElseSteps", "ForEachBody")
 _MAX_LITERAL_ITEMS = 100
+_ARGUMENTS_OPTIONAL = frozenset({StepType.LAMBDA, StepType.CALLBACK}) | UNDOCUMENTED_STEP_TYPES
 _NOT_IN_LOOPS = frozenset({StepType.CONDITION, StepType.FAIL, StepType.FOR_EACH})
 
 
@@ -73,9 +74,11 @@ class StepsReader:
             self.problems.add(at[:8], f"is nested more than {MAX_DEPTH} levels deep", "Flatten it")
             return None
         reader = ObjectReader.of(node, at, self.problems)
+        if not isinstance(node, dict):
+            return None
         name = reader.text("Name", required=True, pattern=_NAME) or ""
         kind = self._step_type(reader)
-        if name in self.names:
+        if name and name in self.names:
             reader.problem("Name", f"the name '{name}' is taken by another step", "Rename one; branches count too")
         self.names.add(name)
         return None if kind is None else self._build(reader, name, kind, branch, loop)
@@ -92,7 +95,7 @@ class StepsReader:
 
     def _build(self, reader: ObjectReader, name: str, kind: StepType, branch: Branch | None, loop: str | None) -> Step:
         values = ValueParser(self.problems)
-        arguments = reader.object("Arguments")
+        arguments = reader.object("Arguments", required=kind not in _ARGUMENTS_OPTIONAL)
         check_envelope(kind, reader, arguments)
         own = self._own_members(reader, arguments, name, kind, values)
         if "arguments" not in own:
@@ -194,7 +197,9 @@ class StepsReader:
             elif isinstance(node, dict):
                 entry = ObjectReader(node, at, self.problems)
                 trigger = entry.choice("Trigger", tuple(Trigger)) or Trigger.COMPLETED
-                dependency = Dependency(entry.text("Step", required=True) or "", Trigger(trigger))
+                if (upstream := entry.text("Step", required=True)) is None:
+                    continue
+                dependency = Dependency(upstream, Trigger(trigger))
             else:
                 self.problems.add(at, f"is {json_type(node)}", 'Write a step\'s name or {"Step": …, "Trigger": …}')
                 continue

@@ -63,7 +63,12 @@ class ObjectReader:
         if isinstance(node, dict):
             return cls(node, at, problems)
         problems.add(at, f"is {json_type(node)}", "Write an object {…}")
-        return cls({}, at, problems)
+        return cls._silent(at)
+
+    @classmethod
+    def _silent(cls, at: Location) -> ObjectReader:
+        """Stand in for an object whose absence has been noted: nobody wants to hear that its members are missing."""
+        return cls({}, at, Problems())
 
     def problem(self, key: str, what: str, fix: str) -> None:
         """Note a problem with one member."""
@@ -142,6 +147,8 @@ class ObjectReader:
     def object(self, key: str, *, required: bool = False) -> ObjectReader:
         """Read a nested object; an absent one reads as empty."""
         value = self._typed(key, (dict,), "an object {…}", required=required)
+        if value is None and (required or self.has(key)):
+            return self._silent((*self.at, key))
         return ObjectReader(value or {}, (*self.at, key), self.problems)
 
 

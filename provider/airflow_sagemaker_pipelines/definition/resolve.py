@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from airflow_sagemaker_pipelines.definition.errors import ExpressionError
@@ -98,6 +99,8 @@ _JAVA_PLAIN_FLOATS = (1e-3, 1e7)
 
 
 def _render_float(value: float) -> str:
+    if not isfinite(value):
+        raise ExpressionError(f"Std:Join cannot put {value} into text; it is not a JSON number")
     low, high = _JAVA_PLAIN_FLOATS
     if value == 0 or low <= abs(value) < high:
         return repr(value)
@@ -141,7 +144,10 @@ def property_file_uri(reference: PropertyFileReference, scope: Scope) -> str:
 
     :raises ExpressionError: if the step's output is absent.
     """
-    file = scope.steps[reference.step].property_files[reference.name]
+    step = scope.steps.get(reference.step)
+    if step is None or reference.name not in step.property_files:
+        raise ExpressionError(f"{reference} is undefined here")
+    file = step.property_files[reference.name]
     output = StepReference(reference.step, ("ProcessingOutputConfig", "Outputs", file.output_name, "S3Output", "S3Uri"))
     return f"{_refer(output, scope)}".rstrip("/") + "/" + file.file_path.lstrip("/")
 
