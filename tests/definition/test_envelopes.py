@@ -339,7 +339,7 @@ def test_arguments_are_kept_whatever_they_are_called():
     assert call.arguments["Get"] == "Parameters.Nope"
     assert call.arguments["null"] is None
     assert call.arguments["nested"]["a"] == (None, 1.5, True, "{{ ds }}")
-    assert json.loads(call.to_json())["Arguments"] == arguments | {"x": 1}
+    assert json.loads(call.source)["Arguments"] == arguments | {"x": 1}
 
 
 def test_output_parameters_have_types():

@@ -31,7 +31,7 @@ def load(source):
     order = definition.graph.order()
     assert len(set(order)) == len(order) == len(definition.graph.upstreams)
     for each in definition.all_steps.values():
-        assert json.loads(each.to_json())["Name"] == each.name
+        assert json.loads(each.source)["Name"] == each.name
     return definition
 
 

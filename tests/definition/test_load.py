@@ -740,8 +740,8 @@ def test_a_step_gives_its_own_json_without_the_steps_inside():
     outer = choice("Check", [{"Type": "Equals", "LeftValue": 1, "RightValue": 1}], [inner], DisplayName="d")
     definition = load_definition(document(outer))
 
-    assert json.loads(definition.all_steps["Train"].to_json()) == inner
-    assert json.loads(definition.all_steps["Check"].to_json()) == {
+    assert json.loads(definition.all_steps["Train"].source) == inner
+    assert json.loads(definition.all_steps["Check"].source) == {
         **outer,
         "Arguments": {"Conditions": outer["Arguments"]["Conditions"]},
     }

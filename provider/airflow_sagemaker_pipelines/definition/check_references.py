@@ -17,10 +17,9 @@ from airflow_sagemaker_pipelines.definition.expressions import (
 )
 from airflow_sagemaker_pipelines.definition.graph import Graph
 from airflow_sagemaker_pipelines.definition.parameters import Parameter
-from airflow_sagemaker_pipelines.definition.reader import Problems, nearest
+from airflow_sagemaker_pipelines.definition.reader import Problems
 from airflow_sagemaker_pipelines.definition.steps import (
     STEP_TYPES_WITHOUT_PROPERTIES,
-    Dependency,
     ForEachStep,
     Step,
     StepType,
@@ -59,7 +58,7 @@ class ReferenceChecker:
         """Note every problem of these steps, which may hold more than ``self.steps`` if names occur twice."""
         for step in steps:
             for dependency in step.depends_on:
-                self._check_dependency(step, dependency.step, _location_of(dependency, step))
+                self._check_dependency(step, dependency.step, dependency.location)
             for reference, at in step.references:
                 self.check_reference(reference, at, step)
         self._check_loop_names()
@@ -69,7 +68,7 @@ class ReferenceChecker:
         """Note what is wrong with one reference; ``step`` is the step it stands in."""
         match reference:
             case ParameterReference(name) if name not in self.parameters:
-                self.problems.add(at, f"there is no parameter '{name}'", nearest(name, self.parameters))
+                self.problems.add(at, f"there is no parameter '{name}'", self.problems.nearest(name, self.parameters))
             case ExperimentReference() if not self.has_experiment:
                 self.problems.add(at, "the pipeline has no PipelineExperimentConfig", "Add one, or use a parameter")
             case CurrentItemReference() if step is None or step.loop is None:
@@ -100,7 +99,7 @@ class ReferenceChecker:
             self.problems.add(
                 at,
                 f"step '{target.name}' has no property file '{reference.name}'",
-                nearest(reference.name, target.property_files),
+                self.problems.nearest(reference.name, target.property_files),
             )
 
     def _check_dependency(self, step: Step, name: str, at: Location) -> None:
@@ -113,7 +112,7 @@ class ReferenceChecker:
         target = self.steps.get(name)
         if target is None:
             if name not in self.names:
-                self.problems.add(at, f"there is no step '{name}'", nearest(name, self.names))
+                self.problems.add(at, f"there is no step '{name}'", self.problems.nearest(name, self.names))
             return None
         if target.loop is not None and target.loop != step.loop:
             self.problems.add(
@@ -145,9 +144,3 @@ class ReferenceChecker:
                     f"the steps wait for each other: {' → '.join(cycle)}",
                     "Remove one of these dependencies or references",
                 )
-
-
-def _location_of(dependency: Dependency, step: Step) -> Location:
-    entries = step.source["DependsOn"]
-    names = [entry.get("Step") if isinstance(entry, dict) else entry for entry in entries]
-    return (*step.location, "DependsOn", names.index(dependency.step))

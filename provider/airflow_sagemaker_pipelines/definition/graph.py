@@ -65,13 +65,10 @@ class Graph:
     :param steps: the steps, in the document's order.
     """
 
-    __slots__ = ("_downstreams", "upstreams")
+    __slots__ = ("_downstreams", "_upstreams")
 
     def __init__(self, steps: Collection[Step]) -> None:
-        self.upstreams: Mapping[str, Mapping[str, Trigger]] = MappingProxyType(
-            {step.name: MappingProxyType(upstreams(step)) for step in steps}
-        )
-        """By step name: the steps it waits for."""
+        self._upstreams = MappingProxyType({step.name: MappingProxyType(upstreams(step)) for step in steps})
         self._downstreams: dict[str, list[str]] = {name: [] for name in self.upstreams}
         for name, edges in self.upstreams.items():
             for upstream in edges:
@@ -79,6 +76,11 @@ class Graph:
 
     def __deepcopy__(self, memo: dict[int, object]) -> Graph:
         return self
+
+    @property
+    def upstreams(self) -> Mapping[str, Mapping[str, Trigger]]:
+        """By step name: the steps it waits for."""
+        return self._upstreams
 
     def downstreams(self, name: str) -> tuple[str, ...]:
         """Return the steps that wait for one step."""

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from airflow_sagemaker_pipelines.definition.conditions import read_conditions
 from airflow_sagemaker_pipelines.definition.envelopes import check_envelope
 from airflow_sagemaker_pipelines.definition.errors import Location
@@ -116,7 +118,7 @@ class StepsReader:
             branch=branch,
             loop=loop,
             location=reader.at,
-            source=_without_nested_steps(reader.node),
+            source=msgspec.json.encode(_without_nested_steps(reader.node)).decode(),
             references=tuple(values.references),
             **own,
         )
@@ -193,13 +195,13 @@ class StepsReader:
         dependencies: dict[str, Dependency] = {}
         for node, at in reader.items("DependsOn"):
             if isinstance(node, str):
-                dependency = Dependency(node)
+                dependency = Dependency(node, location=at)
             elif isinstance(node, dict):
                 entry = ObjectReader(node, at, self.problems)
                 trigger = entry.choice("Trigger", tuple(Trigger)) or Trigger.COMPLETED
                 if (upstream := entry.text("Step", required=True)) is None:
                     continue
-                dependency = Dependency(upstream, Trigger(trigger))
+                dependency = Dependency(upstream, Trigger(trigger), at)
             else:
                 self.problems.add(at, f"is {json_type(node)}", 'Write a step\'s name or {"Step": …, "Trigger": …}')
                 continue

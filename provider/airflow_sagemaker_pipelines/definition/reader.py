@@ -36,12 +36,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"Known: {shown}{', …' if len(names) > len(names[:8]) else ''}"
 
 
+_ADVISED_PROBLEMS = 50
+
+
 class Problems(list[Problem]):
     """The problems found so far."""
 
     def add(self, at: Location, what: str, fix: str) -> None:
         """Note that the value at a location is wrong."""
         self.append(Problem(json_path(at), what, fix))
+
+    def nearest(self, name: str, known: Iterable[str]) -> str:
+        """Advise the known name that is most like an unknown one, while there are few problems.
+
+        Comparing a name with all others is slow, and nobody reads the hundredth advice.
+        """
+        return nearest(name, known) if len(self) < _ADVISED_PROBLEMS else "Use a name that exists"
 
 
 class ObjectReader:
@@ -117,7 +127,7 @@ class ObjectReader:
         """Read a string that is one of a few."""
         value = self.text(key, required=required)
         if value is not None and value not in choices:
-            self.problem(key, f"'{_shorten(value)}' is unknown", nearest(value, choices))
+            self.problem(key, f"'{_shorten(value)}' is unknown", self.problems.nearest(value, choices))
             return None
         return value
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
-
-import msgspec
 
 from airflow_sagemaker_pipelines.definition.conditions import Condition
 from airflow_sagemaker_pipelines.definition.errors import Location
@@ -80,6 +77,7 @@ class Dependency:
 
     step: str
     trigger: Trigger = Trigger.COMPLETED
+    location: Location = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +123,10 @@ class Step:
     location: Location = ()
     references: tuple[tuple[Reference, Location], ...] = field(default=(), repr=False)
     """Every reference in the step with its place, without those of steps inside it."""
-    source: Mapping[str, Any] = field(default_factory=empty, repr=False)
-    """The step's own JSON; without its branches or body. Do not change."""
+    source: str = field(default="", repr=False)
+    """The step's own JSON, compact; without its branches or body."""
 
-    def to_json(self) -> str:
-        """Return the step's JSON text, compact; branches and loop bodies are left out."""
-        return msgspec.json.encode(self.source).decode()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Step:
+    def __deepcopy__(self, memo: dict[int, object]) -> Step:
         # Immutable; and Airflow copies tasks, which hold their step.
         return self
 

@@ -12,7 +12,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def documentation(step: Step) -> str:
     """Return the step's description and JSON, in Markdown."""
-    block = f"```json5\n{json5(step.to_json())}\n```"
+    block = f"```json5\n{json5(step.source)}\n```"
     return f"{step.description}\n\n{block}" if step.description else block
 
 
