@@ -87,7 +87,7 @@ def test_parameters_become_typed_params():
     ]
     params = pipeline_dag("abalone", definition(training("Train"), parameters=parameters)).params
 
-    schemas = {name: params.get_param(name).schema for name in params}
+    schemas = {parameter["Name"]: params.get_param(parameter["Name"]).schema for parameter in parameters}
     assert {name: schema["type"] for name, schema in schemas.items()} == {
         "Url": "string",
         "Count": "integer",
@@ -149,7 +149,7 @@ def test_dag_arguments_pass_through():
 
     task = dag.get_task("Train")
     assert (dag.catchup, dag.tags, dag.dagrun_timeout) == (True, {"ml"}, timedelta(hours=1))
-    assert (task.retries, task.owner) == (3, "team")
+    assert (task.author_retries, task.owner) == (3, "team")
     assert dag.params["mine"] == 1
 
 

@@ -5,20 +5,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow.sdk import RetryPolicy
     from airflow.sdk.bases.skipmixin import SkipMixin
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.definitions.retry_policy import RetryDecision
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 else:
     try:
         from airflow.sdk.bases.skipmixin import SkipMixin
-        from airflow.sdk.exceptions import AirflowFailException
+        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
     except ImportError:  # Airflow 3.1
-        from airflow.exceptions import AirflowFailException
+        from airflow.exceptions import AirflowFailException, AirflowSkipException
         from airflow.providers.standard.utils.skipmixin import SkipMixin
+    try:
+        from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+    except ImportError:  # before Airflow 3.3
 
-__all__ = ["AirflowFailException", "SkipMixin", "is_resuming"]
+        class RetryPolicy:
+            """Stands in where no task asks for one."""
+
+        RetryDecision = None
+
+#: Whether tasks take a ``retry_policy`` (Airflow 3.3).
+HAS_RETRY_POLICIES: bool = RetryDecision is not None
+
+__all__ = [
+    "HAS_RETRY_POLICIES",
+    "AirflowFailException",
+    "AirflowSkipException",
+    "RetryDecision",
+    "RetryPolicy",
+    "SkipMixin",
+    "resumes_with",
+]
 
 
-def is_resuming(task_instance: Any) -> bool:
-    """Whether a task starts again after a deferral. The SDK has no public word for it."""
+def resumes_with(task_instance: Any) -> str | None:
+    """Return the method with which a task starts again after a deferral. The SDK has no public word for it."""
     context = getattr(task_instance, "_ti_context_from_server", None)
-    return bool(context and context.next_method)
+    return context.next_method if context else None

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, Literal
 
-from airflow.sdk import DAG, Param, TaskGroup
+from airflow.sdk import DAG, TaskGroup, TriggerRule
 
-from airflow_sagemaker_pipelines.definition import (
-    DefinitionSource,
-    Parameter,
-    ParameterType,
-    PipelineDefinition,
-    StepType,
-    load_definition,
-)
+from airflow_sagemaker_pipelines.definition import DefinitionSource, load_definition
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
-from airflow_sagemaker_pipelines.operators.condition import SageMakerConditionOperator
-from airflow_sagemaker_pipelines.operators.pipeline import Pipeline, is_template
-from airflow_sagemaker_pipelines.operators.step import MAX_WAIT_SECONDS, SageMakerStepOperator
-
-_JSON_SCHEMA_TYPES = {
-    ParameterType.STRING: "string",
-    ParameterType.INTEGER: "integer",
-    ParameterType.FLOAT: "number",
-    ParameterType.BOOLEAN: "boolean",
-}
+from airflow_sagemaker_pipelines.operators.admission import handled_steps, looks_upstream
+from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
+from airflow_sagemaker_pipelines.operators.step import MAX_WAIT_SECONDS
+from airflow_sagemaker_pipelines.operators.translator import Override, StepTasks, StepTranslator, check_overrides
+from airflow_sagemaker_pipelines.params import pipeline_params
 
 Orchestrator = Literal["airflow"]
 
@@ -45,6 +34,10 @@ def pipeline_dag(
     verify: bool | str | None = None,
     botocore_config: Mapping[str, Any] | None = None,
     poll_interval: float = 15.0,
+    capacity_timeout: float = 24 * 3600.0,
+    max_parallel_steps: int | None = None,
+    overrides: Mapping[str, Override] | None = None,
+    translator: StepTranslator | None = None,
     **dag_arguments: Any,
 ) -> DAG:
     """Make a DAG out of a SageMaker pipeline definition: a task per step.
@@ -64,33 +57,44 @@ def pipeline_dag(
     :param verify: instead of the connection's setting for TLS certificates.
     :param botocore_config: arguments of ``botocore.config.Config`` for every client.
     :param poll_interval: the most seconds between two looks at a running job.
+    :param capacity_timeout: the most seconds that a step waits while AWS refuses it because a quota is reached.
+    :param max_parallel_steps: how many steps of a run may be at work at once: Airflow's ``max_active_tasks``. Airflow
+        does not count tasks that wait in the triggerer. To bound the jobs on AWS, give the steps a pool that counts
+        them: ``airflow pools set --include-deferred sagemaker 4 ""`` and ``default_args={"pool": "sagemaker"}``.
+    :param overrides: by step name, arguments of its operator (``retries``, ``pool``, ``execution_timeout``, …), or a
+        function ``(step, **arguments)`` that makes the operator to use instead.
+    :param translator: how steps become tasks.
     :param dag_arguments: any argument of Airflow's ``DAG``: ``schedule``, ``start_date``, ``default_args``, …
         ``params`` are added to the pipeline's. ``dagrun_timeout`` is 28 days by default, as SageMaker's.
     :returns: the DAG; the same input gives the same serialized DAG.
     :raises PipelineDefinitionError: if anything in the definition is wrong.
     :raises PipelineParameterError: if anything in ``parameters`` is wrong.
+    :raises OverrideError: if ``overrides`` names steps that do not exist.
     """
     _check_orchestrator(orchestrator)
     pipeline = Pipeline(
-        definition=load_definition(definition),
+        definition=load_definition(definition, overridden_steps=tuple(overrides or ())),
         name=pipeline_name or _pipeline_name(dag_id),
         role_arn=role_arn,
         connection=_connection(aws_conn_id, region_name, verify, botocore_config),
         poll_interval=poll_interval,
+        capacity_timeout=capacity_timeout,
         parameters=dict(parameters or {}),
         reads_conf=True,
     )
     dag_arguments.setdefault("dagrun_timeout", timedelta(seconds=MAX_WAIT_SECONDS))
-    dag_arguments["params"] = _params(pipeline) | dict(dag_arguments.get("params") or {})
+    if max_parallel_steps is not None:
+        dag_arguments.setdefault("max_active_tasks", max_parallel_steps)
+    own_params = dict(dag_arguments.get("params") or {})
+    dag_arguments["params"] = pipeline_params(pipeline.definition, pipeline.parameters) | own_params
     dag = DAG(dag_id=dag_id, **dag_arguments)
-
-    def add(make: Callable[..., SageMakerStepOperator], **arguments: Any) -> SageMakerStepOperator:
-        # Outside the DAG's context, tasks do not copy its params: less to build, less to serialize.
-        operator = make(**arguments, default_args=dag.default_args)
-        dag.add_task(operator)
-        return operator
-
-    _add_tasks(pipeline, add)
+    # Tasks made outside the DAG's context do not copy its params: less to build, less to serialize.
+    tasks = _make_tasks(pipeline, overrides or {}, translator or StepTranslator(), {"default_args": dag.default_args})
+    for step_tasks in tasks.values():
+        for task in step_tasks.chain:
+            if task.get_dag() is None:
+                dag.add_task(task)
+    _connect(pipeline, tasks)
     return dag
 
 
@@ -107,6 +111,9 @@ def pipeline_task_group(
     verify: bool | str | None = None,
     botocore_config: Mapping[str, Any] | None = None,
     poll_interval: float = 15.0,
+    capacity_timeout: float = 24 * 3600.0,
+    overrides: Mapping[str, Override] | None = None,
+    translator: StepTranslator | None = None,
     **group_arguments: Any,
 ) -> TaskGroup:
     """Make a TaskGroup out of a pipeline definition, inside the DAG of the current context.
@@ -118,7 +125,7 @@ def pipeline_task_group(
     :param group_arguments: any argument of Airflow's ``TaskGroup``.
     """
     _check_orchestrator(orchestrator)
-    loaded = load_definition(definition)
+    loaded = load_definition(definition, overridden_steps=tuple(overrides or ()))
     with TaskGroup(group_id=group_id, **group_arguments) as group:
         pipeline = Pipeline(
             definition=loaded,
@@ -126,10 +133,11 @@ def pipeline_task_group(
             role_arn=role_arn,
             connection=_connection(aws_conn_id, region_name, verify, botocore_config),
             poll_interval=poll_interval,
+            capacity_timeout=capacity_timeout,
             parameters=dict(parameters or {}),
             prefix=str(group.child_id("")),  # type: ignore[no-untyped-call]
         )
-        _add_tasks(pipeline, lambda make, **arguments: make(**arguments))
+        _connect(pipeline, _make_tasks(pipeline, overrides or {}, translator or StepTranslator(), {}))
     return group
 
 
@@ -157,41 +165,32 @@ def _pipeline_name(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:256] or "pipeline"
 
 
-def _add_tasks(pipeline: Pipeline, add: Callable[..., SageMakerStepOperator]) -> None:
+def _make_tasks(
+    pipeline: Pipeline, overrides: Mapping[str, Override], translator: StepTranslator, common: Mapping[str, Any]
+) -> dict[str, StepTasks]:
+    """Make the tasks of all steps, by step name."""
     definition = pipeline.definition
-    tasks: dict[str, SageMakerStepOperator] = {}
+    check_overrides(overrides, definition)
+    handled = handled_steps(definition.graph)
+    tasks: dict[str, StepTasks] = {}
     for name in definition.graph.upstreams:
         step = definition.all_steps[name]
-        tasks[name] = add(
-            SageMakerConditionOperator if step.type is StepType.CONDITION else SageMakerStepOperator,
-            task_id=name,
-            step=step,
-            pipeline=pipeline,
-            task_display_name=step.display_name,
-        )
-    for name, upstreams in definition.graph.upstreams.items():
+        arguments = {**common, **translator.arguments(step, pipeline)}
+        if handled and looks_upstream(definition.graph, name, handled):
+            arguments |= {"trigger_rule": TriggerRule.ALL_DONE, "looks_upstream": True}
+        override = overrides.get(name, {})
+        if isinstance(override, Mapping):
+            tasks[name] = translator.translate(step, pipeline, **{**arguments, **override})
+        else:
+            tasks[name] = StepTasks(task=override(step, **{**common, "task_id": arguments["task_id"]}))
+    return tasks
+
+
+def _connect(pipeline: Pipeline, tasks: Mapping[str, StepTasks]) -> None:
+    """Draw the edges between steps, and along the tasks of each."""
+    for name, upstreams in pipeline.definition.graph.upstreams.items():
+        chain = tasks[name].chain
         if upstreams:
-            tasks[name].set_upstream([tasks[upstream] for upstream in upstreams])
-
-
-def _params(pipeline: Pipeline) -> dict[str, Param]:
-    definition: PipelineDefinition = pipeline.definition
-    return {name: _param(parameter, pipeline.parameters) for name, parameter in definition.parameters.items()}
-
-
-def _param(parameter: Parameter, given: Mapping[str, object]) -> Param:
-    """Return the field of the trigger form for a parameter."""
-    schema: dict[str, Any] = {"type": _JSON_SCHEMA_TYPES[parameter.type]}
-    if parameter.enum_values:
-        schema["enum"] = list(parameter.enum_values)
-    value = given.get(parameter.name, parameter.default)
-    if is_template(value):
-        # The form shows the author's template, which is text whatever the parameter's type, and none of the enum.
-        schema["type"] = [schema["type"], "string"] if schema["type"] != "string" else "string"
-        if "enum" in schema:
-            schema["enum"].append(value)
-    elif value is not None:
-        value = parameter.parse(value)
-    if parameter.description:
-        schema["description"] = parameter.description
-    return Param(value, **schema) if value is not None else Param(**schema)
+            chain[0].set_upstream([tasks[upstream].chain[-1] for upstream in upstreams])
+        for first, second in pairwise(chain):
+            first.set_downstream(second)

@@ -585,12 +585,12 @@ def test_an_undocumented_step_type_is_refused_by_name_unless_overridden(kind):
     assert f"'{kind}'" in problem.what
     assert "not supported" in problem.what
     assert "Override" in problem.fix
-    assert load_definition(source, overridden_types=[kind]).all_steps["Odd"].type == kind
+    assert load_definition(source, overridden_steps=["Odd"]).all_steps["Odd"].type == kind
 
 
-def test_overriding_a_type_lets_no_invented_type_through():
+def test_overriding_a_step_lets_no_invented_type_through():
     with pytest.raises(PipelineDefinitionError, match="'Wait' is unknown"):
-        load_definition(document(step("A", "Wait")), overridden_types=["Wait"])
+        load_definition(document(step("A", "Wait")), overridden_steps=["A"])
 
 
 @pytest.mark.parametrize("kind", ["Lambda", "Callback"])

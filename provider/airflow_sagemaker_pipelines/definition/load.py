@@ -46,12 +46,12 @@ class HasDefinition(Protocol):
 DefinitionSource: TypeAlias = "str | os.PathLike[str] | bytes | Mapping[str, Any] | HasDefinition | PipelineDefinition"
 
 
-def load_definition(source: DefinitionSource, *, overridden_types: Collection[str] = ()) -> PipelineDefinition:
+def load_definition(source: DefinitionSource, *, overridden_steps: Collection[str] = ()) -> PipelineDefinition:
     """Load and check a pipeline definition.
 
     :param source: the path of a JSON file, JSON text, a dict, or an object with a ``definition()`` method that
         returns JSON text (the SageMaker SDK's ``Pipeline``). Text that begins with ``{`` is JSON, other text a path.
-    :param overridden_types: step types that the caller runs by other means; only these of the types whose arguments
+    :param overridden_steps: names of steps that the caller runs by other means. Of these alone, types whose arguments
         AWS does not document (Athena, HubContent, Bedrock…) are let through.
     :returns: the definition as an immutable, typed value.
     :raises PipelineDefinitionError: if the source cannot be read or anything in the document is wrong. All problems
@@ -60,7 +60,7 @@ def load_definition(source: DefinitionSource, *, overridden_types: Collection[st
     if isinstance(source, PipelineDefinition):
         return source
     try:
-        return _read_document(_decode(_text_of(source)), overridden_types)
+        return _read_document(_decode(_text_of(source)), overridden_steps)
     except RecursionError:
         raise _failure("the document", "is nested too deep", "Flatten it") from None
 
@@ -147,7 +147,7 @@ def _decode(text: bytes) -> Any:
         raise _failure("the document", f"is not JSON: {error}", "Pass what pipeline.definition() returns") from error
 
 
-def _read_document(node: Any, overridden_types: Collection[str]) -> PipelineDefinition:
+def _read_document(node: Any, overridden_steps: Collection[str]) -> PipelineDefinition:
     problems = Problems()
     document = ObjectReader.of(node, (), problems)
     version = document.text("Version")
@@ -155,7 +155,7 @@ def _read_document(node: Any, overridden_types: Collection[str]) -> PipelineDefi
         document.problem("Version", f"'{str(version)[:80]}' is unknown", f"Write '{VERSION}'")
     parameters = read_parameters(document)
     experiment, experiment_values = _read_experiment(document)
-    reader = StepsReader(problems, overridden_types)
+    reader = StepsReader(problems, overridden_steps)
     steps = reader.read(document.items("Steps", required=True))
     all_steps = MappingProxyType({step.name: step for step in walk(steps)})
     graph = Graph([step for step in all_steps.values() if step.loop is None])

@@ -55,12 +55,12 @@ class StepsReader:
     """Reads steps recursively.
 
     :param problems: where problems go.
-    :param overridden_types: undocumented step types that the DAG author brings an operator for.
+    :param overridden_steps: names of steps that the DAG author brings an operator for.
     """
 
-    def __init__(self, problems: Problems, overridden_types: Collection[str]) -> None:
+    def __init__(self, problems: Problems, overridden_steps: Collection[str]) -> None:
         self.problems = problems
-        self.overridden_types = overridden_types
+        self.overridden_steps = overridden_steps
         self.names: set[str] = set()
         """The names of all steps, also of those that could not be read."""
 
@@ -79,21 +79,21 @@ class StepsReader:
         if not isinstance(node, dict):
             return None
         name = reader.text("Name", required=True, pattern=_NAME) or ""
-        kind = self._step_type(reader)
+        kind = self._step_type(reader, name)
         if name and name in self.names:
             reader.problem("Name", f"the name '{name}' is taken by another step", "Rename one; branches count too")
         self.names.add(name)
         return None if kind is None else self._build(reader, name, kind, branch, loop)
 
-    def _step_type(self, reader: ObjectReader) -> StepType | None:
-        name = reader.choice("Type", _STEP_TYPES, required=True)
-        if name in UNDOCUMENTED_STEP_TYPES and name not in self.overridden_types:
+    def _step_type(self, reader: ObjectReader, name: str) -> StepType | None:
+        kind = reader.choice("Type", _STEP_TYPES, required=True)
+        if kind in UNDOCUMENTED_STEP_TYPES and name not in self.overridden_steps:
             reader.problem(
                 "Type",
-                f"steps of type '{name}' are not supported",
+                f"steps of type '{kind}' are not supported",
                 "Override the step with an operator of yours",
             )
-        return None if name is None else StepType(name)
+        return None if kind is None else StepType(kind)
 
     def _build(self, reader: ObjectReader, name: str, kind: StepType, branch: Branch | None, loop: str | None) -> Step:
         values = ValueParser(self.problems)

@@ -28,6 +28,7 @@ class Pipeline:
     :param role_arn: the role for steps that name none.
     :param connection: how to reach AWS.
     :param poll_interval: the most seconds between two looks at a job.
+    :param capacity_timeout: the most seconds that a step waits for a quota to have room.
     :param parameters: the author's values for parameters; text may hold Jinja.
     :param prefix: what task ids have before the step's name.
     :param reads_conf: whether a run's conf may override parameters, as it does in a DAG of its own.
@@ -38,6 +39,7 @@ class Pipeline:
     role_arn: str | None = None
     connection: AwsConnection = field(default_factory=AwsConnection)
     poll_interval: float = 15.0
+    capacity_timeout: float = 24 * 3600.0
     parameters: Mapping[str, object] = field(default_factory=dict)
     prefix: str = ""
     reads_conf: bool = False

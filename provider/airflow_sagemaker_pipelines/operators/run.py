@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines.definition import ExpressionError, Scope, Step, resolve
@@ -16,6 +18,9 @@ from airflow_sagemaker_pipelines.steps.names import TaskIdentity, execution_id
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.hooks.aws import AwsClients
     from airflow_sagemaker_pipelines.steps.runner import StepRun
+
+#: The XCom key under which a task says what it made, before it waits.
+HANDLE_KEY = "sagemaker_resource"
 
 _ROLE_ARN = re.compile(r"arn:(?P<partition>[^:]+):iam::(?P<account>\d{12}):role/.+")
 
@@ -39,7 +44,7 @@ def step_run(
         run_id=ti.run_id,
         task_id=ti.task_id,
         map_index=ti.map_index if ti.map_index is not None else -1,
-        life=_life(ti),
+        life=life_of(ti),
         execution_id=execution_id(ti.dag_id, ti.run_id, pipeline.prefix),
         step_name=step.name,
     )
@@ -55,7 +60,7 @@ def step_run(
     scope = Scope(
         parameters=pipeline.start_values(rendered, dag_run.conf or {}),
         execution=ExecutionVariables(execution, {}),
-        outputs=StepOutputs(step, pipeline, ti),
+        outputs=UpstreamXComs(step, pipeline, ti, key="return_value"),
         steps=pipeline.definition.all_steps,
         read_text=lambda uri: read_s3_text(clients, uri, step.name),
     )
@@ -65,10 +70,11 @@ def step_run(
         execution=execution,
         scope=_with_experiment(pipeline, scope),
         clients=clients,
+        made=UpstreamXComs(step, pipeline, ti, key=HANDLE_KEY),
     )
 
 
-def _life(ti: Any) -> int:
+def life_of(ti: Any) -> int:
     """Count what was tried before the task was last cleared; the same in all tries since.
 
     A clear sets ``max_tries`` to the tries so far plus the task's retries; nothing else changes it.
@@ -76,23 +82,40 @@ def _life(ti: Any) -> int:
     return max(0, int(ti.max_tries or 0) - int(ti.task.retries or 0))
 
 
+def first_try_age(context: Mapping[str, Any]) -> timedelta:
+    """Return the time since the first try of a task's present life began.
+
+    Airflow 3.3 keeps that time between tries; before, the run's start stands in, so that a policy's ``ExpireAfterMin``
+    ends early rather than late.
+    """
+    store, now = context.get("task_state_store"), datetime.now(UTC)
+    if store is None:
+        return now - (context["dag_run"].start_date or now)
+    key = f"first_try_of_life_{life_of(context['ti'])}"
+    if (began := store.get(key)) is None:
+        began = now.isoformat()
+        store.set(key, began)
+    return now - datetime.fromisoformat(str(began))
+
+
 def _with_experiment(pipeline: Pipeline, scope: Scope) -> Scope:
     config = pipeline.definition.experiment_config
     if config is None:
         return scope
-    from dataclasses import replace  # noqa: PLC0415
-
     names = {"ExperimentName": config.experiment_name, "TrialName": config.trial_name}
     return replace(scope, experiment={member: str(resolve(value, scope)) for member, value in names.items()})
 
 
-class StepOutputs(Mapping[str, Any]):
-    """What upstream steps made, from their tasks' XComs, read when asked for.
+class UpstreamXComs(Mapping[str, Any]):
+    """What upstream steps left in XCom, by step name, read when asked for.
 
     Only steps that the step refers to are there.
+
+    :param key: the XCom key.
     """
 
-    def __init__(self, step: Step, pipeline: Pipeline, ti: Any) -> None:
+    def __init__(self, step: Step, pipeline: Pipeline, ti: Any, *, key: str) -> None:
+        self._key = key
         self._names = {
             reference.step: None
             for reference, _ in step.references
@@ -107,7 +130,7 @@ class StepOutputs(Mapping[str, Any]):
             raise KeyError(step)
         if step not in self._read:
             task_id = self._pipeline.task_id(step)
-            outputs = self._ti.xcom_pull(task_ids=task_id, key="return_value")
+            outputs = self._ti.xcom_pull(task_ids=task_id, key=self._key)
             if outputs is None:
                 raise ExpressionError(f"task '{task_id}' has left no result; clear it to run it again")
             self._read[step] = outputs

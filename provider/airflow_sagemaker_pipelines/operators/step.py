@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
-from airflow_sagemaker_pipelines._compat import AirflowFailException, is_resuming
-from airflow_sagemaker_pipelines.definition import PipelineParameterError, Step
+from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES, AirflowFailException, resumes_with
+from airflow_sagemaker_pipelines.definition import PipelineParameterError, Step, StepSelectionError
+from airflow_sagemaker_pipelines.definition.policies import ExceptionType
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients
 from airflow_sagemaker_pipelines.links.console import (
     CloudWatchLogsLink,
@@ -18,11 +19,20 @@ from airflow_sagemaker_pipelines.links.console import (
     console_url,
     log_url,
 )
+from airflow_sagemaker_pipelines.operators.admission import OUTCOME_KEY, STOPPED, Reuse, admit
 from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
-from airflow_sagemaker_pipelines.operators.run import step_run
+from airflow_sagemaker_pipelines.operators.retries import (
+    RESOURCE_LIMIT_CODES,
+    STEP_RETRY_POLICY,
+    Decision,
+    decide,
+    retries_of,
+)
+from airflow_sagemaker_pipelines.operators.run import HANDLE_KEY, first_try_age, life_of, step_run
 from airflow_sagemaker_pipelines.steps.errors import (
     FailStepError,
+    StepCallError,
     StepError,
     StepFailedError,
     StepRequestError,
@@ -52,21 +62,34 @@ class SageMakerStepOperator(BaseOperator):
     * Killing the task (mark failed, clear, stop of the run) stops what it started.
     * ``execution_timeout`` counts while the task waits, too; when it passes, what runs is stopped.
 
+    * A failed try is repeated as the step's ``RetryPolicies`` say, then as often as the author's ``retries``.
+    * When a quota is reached, the task waits for its turn, see ``capacity_timeout`` of the pipeline.
+
     :param step: the step.
     :param pipeline: what all tasks of the pipeline share.
+    :param looks_upstream: whether the task starts in any case when those before it have ended, and then looks at
+        each of them; for steps whose ``DependsOn`` has triggers.
     """
 
     template_fields: Sequence[str] = ("parameters", "request")
     operator_extra_links: Collection[BaseOperatorLink] = (SageMakerConsoleLink(), CloudWatchLogsLink())
 
-    def __init__(self, *, step: Step, pipeline: Pipeline, **kwargs: Any) -> None:
+    # Kept on the class until there is something to keep: a DAG has many tasks, and runs one at a time.
+    request: dict[str, Any] | None = None
+    _run: StepRun | None = None
+    _reuse: Reuse | None = None
+    _handle: Handle | None = None
+
+    def __init__(self, *, step: Step, pipeline: Pipeline, looks_upstream: bool = False, **kwargs: Any) -> None:
+        if HAS_RETRY_POLICIES:
+            kwargs.setdefault("retry_policy", STEP_RETRY_POLICY)
         super().__init__(**kwargs)
         self.step = step
         self.pipeline = pipeline
         self.parameters: dict[str, Any] = pipeline.templates
-        self.request: dict[str, Any] | None = None
-        self._run: StepRun | None = None
-        self._handle: Handle | None = None
+        self.looks_upstream = looks_upstream
+        self.author_retries = int(self.retries or 0)
+        self.retries = max(self.author_retries, retries_of(step))
 
     @property
     def doc_md(self) -> str:
@@ -105,12 +128,15 @@ class SageMakerStepOperator(BaseOperator):
 
         Text out of the definition never meets Jinja.
         """
-        if is_resuming(context["ti"]):
+        if resumes_with(context["ti"]) == "resume":
             # The fields were rendered and shown before the wait; without them Airflow keeps what it has.
             self.template_fields = ()
             return
-        super().render_template_fields(context, jinja_env)
         try:
+            self._reuse = admit(self.step, self.pipeline, context, looks=self.looks_upstream)
+            if self._reuse is not None:
+                return
+            super().render_template_fields(context, jinja_env)
             self._run = step_run(
                 step=self.step,
                 pipeline=self.pipeline,
@@ -119,29 +145,69 @@ class SageMakerStepOperator(BaseOperator):
                 clients=self.clients,
             )
             self.request = self.runner.request(self._run)
-        except (StepError, PipelineParameterError) as error:
-            self._fail(error)
+        except (PipelineParameterError, StepSelectionError) as error:
+            raise AirflowFailException(str(error)) from error
+        except StepError as error:
+            self._fail(error, context)
 
     def execute(self, context: Context) -> Any:
         """Start the step and wait for its end."""
+        if self._reuse is not None:
+            self.log.info(
+                "Step '%s' is not selected; its outputs come from run '%s'", self.step.name, self._reuse.run_id
+            )
+            return self._reuse.outputs
+        return self._start(context, waited_since=None, waits=0)
+
+    def start_again(self, context: Context, event: dict[str, Any]) -> Any:
+        """Start the step after a wait for capacity.
+
+        :param event: the event of :class:`~airflow_sagemaker_pipelines.triggers.capacity.CapacityTrigger`.
+        """
+        return self._start(context, waited_since=event["waited_since"], waits=event["waits"])
+
+    def _start(self, context: Context, *, waited_since: float | None, waits: int) -> Any:
         if self._run is None or self.request is None:
             raise StepRequestError("its request was not rendered", step=self.step.name)
         shown = dict(self.request)
         try:
             state = self.runner.start(self._run, self.request)
+            # An earlier try's job changes the name, and what refers to it.
+            self.overwrite_rtif_after_execution = self.request != shown
+            self._note(context, state)
+            if state.verdict.is_final:
+                return self._finish(context, state.verdict, state.reason, lambda: self._outputs(state))
+        except StepCallError as error:
+            if self._waits_for_capacity(error):
+                self._wait_for_capacity(error, waited_since or time.time(), waits)
+            self._fail(error, context)
         except StepError as error:
-            self._fail(error)
-        # An earlier try's job changes the name, and what refers to it.
-        self.overwrite_rtif_after_execution = self.request != shown
-        self._note(context, state)
-        if state.verdict.is_final:
-            return self._finish(state.verdict, state.reason, lambda: self.runner.outputs(self.clients, state))
+            self._fail(error, context)
         return self._wait()
+
+    def _outputs(self, state: State) -> dict[str, Any]:
+        return self.runner.outputs(self.clients, state)
+
+    def _waits_for_capacity(self, error: StepCallError) -> bool:
+        """Whether a refused start waits for its turn instead of failing: unless the definition says how to retry."""
+        covered = {kind for policy in self.step.retry_policies for kind in policy.exception_types}
+        return error.code in RESOURCE_LIMIT_CODES and not covered & {
+            ExceptionType.RESOURCE_LIMIT,
+            ExceptionType.EMR_RESOURCE_LIMIT,
+        }
+
+    def _wait_for_capacity(self, error: StepCallError, since: float, waits: int) -> None:
+        from airflow_sagemaker_pipelines.triggers.capacity import CapacityTrigger  # noqa: PLC0415
+
+        left = since + self.pipeline.capacity_timeout - time.time()
+        if left <= 0:
+            return
+        trigger = CapacityTrigger.after(waits, waited_since=since, at_most=left)
+        self.log.warning("%s. Trying again in %.0f s", error, trigger.until - time.time())
+        self.defer(trigger=trigger, method_name="start_again")
 
     def _note(self, context: Context, state: State) -> None:
         """Say what was made before waiting, for people, and for whoever must stop it."""
-        from airflow_sagemaker_pipelines.triggers.step import HANDLE_KEY  # noqa: PLC0415
-
         self._handle = state.handle
         if not state.handle:
             return
@@ -175,25 +241,43 @@ class SageMakerStepOperator(BaseOperator):
         self._handle = handle = event["handle"]
         if event["verdict"] == TIMED_OUT:
             self.on_kill()
-            raise StepTimeoutError("it was stopped", step=self.step.name, resource=self.runner.resource(handle))
+            timeout = StepTimeoutError("it was stopped", step=self.step.name, resource=self.runner.resource(handle))
+            self._fail(timeout, context)
         if event["verdict"] == REFUSED:
             message = f"AWS does not tell its state: {event['reason']}"
-            self._fail(StepRequestError(message, step=self.step.name, resource=self.runner.resource(handle)))
-        return self._finish(Verdict(event["verdict"]), event["reason"], lambda: event["outputs"])
+            self._fail(StepRequestError(message, step=self.step.name, resource=self.runner.resource(handle)), context)
+        try:
+            return self._finish(context, Verdict(event["verdict"]), event["reason"], lambda: event["outputs"])
+        except StepError as error:
+            self._fail(error, context)
 
-    def _finish(self, verdict: Verdict, reason: str | None, outputs: Any) -> Any:
+    def _finish(
+        self, context: Context, verdict: Verdict, reason: str | None, outputs: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
         if verdict is Verdict.SUCCEEDED:
             return outputs()
+        if verdict is Verdict.STOPPED:
+            context["ti"].xcom_push(key=OUTCOME_KEY, value=STOPPED)
         cls = StepStoppedError if verdict is Verdict.STOPPED else StepFailedError
-        raise cls(
-            reason or "AWS gives no reason",
-            step=self.step.name,
-            resource=self.runner.resource(self._handle or {}),
+        resource = self.runner.resource(self._handle or {})
+        raise cls(reason or "AWS gives no reason", step=self.step.name, resource=resource)
+
+    def decide_retry(self, error: BaseException, context: Context) -> Decision:
+        """Decide whether a failed try is followed by another one."""
+        ti = context["ti"]
+        return decide(
+            error,
+            self.step,
+            failures=max(0, ti.try_number - life_of(ti) - 1),
+            author_retries=self.author_retries,
+            running_for=first_try_age(context),
         )
 
-    def _fail(self, error: Exception) -> NoReturn:
-        """Fail the task; without retries where another try would end the same way."""
-        if isinstance(error, StepRequestError | FailStepError | PipelineParameterError):
+    def _fail(self, error: StepError, context: Context) -> NoReturn:
+        """Fail the task; for good where another try would end the same way."""
+        if isinstance(error, StepRequestError | FailStepError):
+            raise AirflowFailException(str(error)) from error
+        if not HAS_RETRY_POLICIES and not self.decide_retry(error, context).retry:
             raise AirflowFailException(str(error)) from error
         raise error
 

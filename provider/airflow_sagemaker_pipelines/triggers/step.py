@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection, shared_clients
+from airflow_sagemaker_pipelines.operators.run import HANDLE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,10 +185,6 @@ class StepTrigger(BaseTrigger):
             return deferred and made == self.handle
 
         return await self._in_thread(ask)
-
-
-#: The XCom key under which a task says what it made, before it waits.
-HANDLE_KEY = "sagemaker_resource"
 
 
 def is_aws_error(error: BaseException) -> bool:
