@@ -4,55 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_sagemaker_pipelines import pipeline_dag
 from tests.airflow_dags import run_dag, states
+from tests.integration.documents import BUCKET, IMAGE, ROLE, dag_of, processing, training
 
 pytestmark = pytest.mark.usefixtures("airflow_database", "local_sagemaker")
-
-ROLE = "arn:aws:iam::123456789012:role/SageMakerPipelineRole"
-BUCKET = "sagemaker-us-east-1-123456789012"
-IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
-CLUSTER = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30}
 
 
 @pytest.fixture(autouse=True)
 def bucket(local_sagemaker):
     local_sagemaker.client("s3").create_bucket(Bucket=BUCKET)
-
-
-def processing(name, **keys):
-    output = {
-        "OutputName": "out",
-        "S3Output": {
-            "S3Uri": f"s3://{BUCKET}/{name}",
-            "LocalPath": "/opt/ml/processing/out",
-            "S3UploadMode": "EndOfJob",
-        },
-    }
-    return {
-        "Name": name,
-        "Type": "Processing",
-        "Arguments": {
-            "ProcessingResources": {"ClusterConfig": CLUSTER},
-            "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": ["python3", "x.py"]},
-            "ProcessingOutputConfig": {"Outputs": [output]},
-        },
-        "PropertyFiles": [{"PropertyFileName": "Report", "OutputName": "out", "FilePath": "evaluation.json"}],
-    } | keys
-
-
-def training(name, **keys):
-    return {
-        "Name": name,
-        "Type": "Training",
-        "Arguments": {
-            "AlgorithmSpecification": {"TrainingInputMode": "File", "TrainingImage": IMAGE},
-            "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/model"},
-            "ResourceConfig": CLUSTER,
-            "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
-            "HyperParameters": {"url": {"Get": "Parameters.Url"}},
-        },
-    } | keys
 
 
 def condition(if_steps, else_steps, threshold=0.5):
@@ -123,21 +83,16 @@ PARAMETERS = [
 ]
 
 
-def definition():
+def abalone(**arguments):
     taken = [register("Register"), model("Create"), transform("Score", "Create")]
-    return {
-        "Version": "2020-12-01",
-        "Parameters": PARAMETERS,
-        "Steps": [
-            condition(taken, [FAIL]),
-            processing("Evaluate", DependsOn=["Train"]),
-            training("Train"),
-        ],
-    }
-
-
-def dag_of(document, **arguments):
-    return pipeline_dag("abalone", document, role_arn=ROLE, poll_interval=0.2, **arguments)
+    url = {"HyperParameters": {"url": {"Get": "Parameters.Url"}}}
+    return dag_of(
+        condition(taken, [FAIL]),
+        processing("Evaluate", DependsOn=["Train"]),
+        training("Train", arguments=url),
+        declared=PARAMETERS,
+        **arguments,
+    )
 
 
 def evaluation(local_sagemaker, rmse):
@@ -153,7 +108,7 @@ def hyperparameters(local_sagemaker):
 def test_a_good_model_is_registered_and_used(local_sagemaker):
     evaluation(local_sagemaker, 0.4)
 
-    run = run_dag(dag_of(definition()))
+    run = run_dag(abalone())
 
     assert states(run) == {
         "Train": "success",
@@ -181,7 +136,7 @@ def test_a_good_model_is_registered_and_used(local_sagemaker):
 def test_a_bad_model_takes_the_other_branch_and_fails_with_the_message(local_sagemaker, caplog):
     evaluation(local_sagemaker, 0.6)
 
-    run = run_dag(dag_of(definition()))
+    run = run_dag(abalone())
 
     assert run.state == "failed"
     assert {name: states(run)[name] for name in ("Check", "Register", "Create", "Score", "TooBad")} == {
@@ -196,7 +151,7 @@ def test_a_bad_model_takes_the_other_branch_and_fails_with_the_message(local_sag
 
 def test_a_runs_conf_wins_over_the_author_who_wins_over_the_default(local_sagemaker):
     evaluation(local_sagemaker, 0.6)
-    dag = dag_of(definition(), parameters={"Threshold": 0.1, "Url": "s3://lake/{{ dag_run.run_id }}"})
+    dag = abalone(parameters={"Threshold": 0.1, "Url": "s3://lake/{{ dag_run.run_id }}"})
 
     run = run_dag(dag, conf={"Threshold": 0.9})
 
@@ -207,7 +162,7 @@ def test_a_runs_conf_wins_over_the_author_who_wins_over_the_default(local_sagema
 def test_jinja_in_a_runs_conf_is_not_rendered(local_sagemaker):
     evaluation(local_sagemaker, 0.1)
 
-    run_dag(dag_of(definition()), conf={"Url": "{{ var.value.secret }}"})
+    run_dag(abalone(), conf={"Url": "{{ var.value.secret }}"})
 
     assert hyperparameters(local_sagemaker) == {"url": "{{ var.value.secret }}"}
 
@@ -215,7 +170,7 @@ def test_jinja_in_a_runs_conf_is_not_rendered(local_sagemaker):
 def test_a_failed_job_fails_its_task_and_those_after_it(local_sagemaker):
     local_sagemaker.rule(kind="Training", outcome="Failed", reason="AlgorithmError: no data, exit code: 1")
 
-    run = run_dag(dag_of(definition()))
+    run = run_dag(abalone())
 
     assert run.state == "failed"
     assert states(run)["Train"] == "failed"

@@ -114,14 +114,21 @@ def _look_upstream(step: Step, pipeline: Pipeline, ti: Any) -> None:
     }
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=list(edges), run_ids=[ti.run_id]).get(ti.run_id, {})
     handled = handled_steps(pipeline.definition.graph)
-    for task_id, trigger in edges.items():
-        state = str(getattr(states.get(task_id), "value", states.get(task_id)))
-        if _satisfies(state, trigger, task_id, ti):
-            continue
-        upstream = task_id.removeprefix(pipeline.prefix)
+    unmet = {
+        task_id.removeprefix(pipeline.prefix): (state, trigger)
+        for task_id, trigger in edges.items()
+        if not _satisfies(state := _name_of(states.get(task_id)), trigger, task_id, ti)
+    }
+    for upstream, (state, _) in unmet.items():
+        # Before any skip: a skip would hide a failure that nothing handles from the run's verdict.
         if state == "upstream_failed" or (state == "failed" and upstream not in handled):
             raise AirflowFailException(f"Step '{upstream}' has not succeeded, and nothing handles that")
+    for upstream, (state, trigger) in unmet.items():
         raise AirflowSkipException(f"Step '{upstream}' is {state}; step '{step.name}' runs when it is {trigger}")
+
+
+def _name_of(state: Any) -> str:
+    return str(getattr(state, "value", state))
 
 
 def _satisfies(state: str, trigger: Trigger, task_id: str, ti: Any) -> bool:
