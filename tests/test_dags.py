@@ -17,6 +17,7 @@ from airflow_sagemaker_pipelines import (
     pipeline_dag,
     pipeline_task_group,
 )
+from airflow_sagemaker_pipelines.definition import ForEachStep
 from tests.airflow_dags import serialized
 
 CORPUS = sorted(Path(__file__).parent.glob("corpus/*.json"))
@@ -36,10 +37,14 @@ def test_every_definition_of_the_corpus_becomes_a_dag_with_its_edges(path):
     model = load_definition(path)
     dag = pipeline_dag("corpus", path, start_date=START)
 
-    assert set(dag.task_ids) == set(model.graph.upstreams)
-    assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
-        name: set(upstreams) for name, upstreams in model.graph.upstreams.items()
-    }
+    loops = [step for step in model.all_steps.values() if isinstance(step, ForEachStep)]
+    edges = {name: set(upstreams) for name, upstreams in model.graph.upstreams.items()}
+    for loop in loops:
+        # The items wait for what the loop waits for; the loop itself for its iterations.
+        edges[f"{loop.name}.items"] = edges[loop.name]
+        edges[loop.name] = {f"{loop.name}.items", *(child.name for child in loop.body)}
+        edges |= {child.name: {f"{loop.name}.items"} for child in loop.body}
+    assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == edges
     assert dag.topological_sort()
 
 

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 from airflow.sdk import DAG, TaskGroup, TriggerRule
 
-from airflow_sagemaker_pipelines.definition import DefinitionSource, load_definition
+from airflow_sagemaker_pipelines.definition import DefinitionSource, ForEachStep, load_definition
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.operators.admission import handled_steps, looks_upstream
+from airflow_sagemaker_pipelines.operators.condition import SageMakerConditionOperator
+from airflow_sagemaker_pipelines.operators.fulfilment import Fulfilment, check_callbacks
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.step import MAX_WAIT_SECONDS
 from airflow_sagemaker_pipelines.operators.translator import Override, StepTasks, StepTranslator, check_overrides
@@ -35,6 +37,8 @@ def pipeline_dag(
     botocore_config: Mapping[str, Any] | None = None,
     poll_interval: float = 15.0,
     capacity_timeout: float = 24 * 3600.0,
+    callback_reply_queue_url: str | None = None,
+    callbacks: Mapping[str, Fulfilment] | None = None,
     max_parallel_steps: int | None = None,
     overrides: Mapping[str, Override] | None = None,
     translator: StepTranslator | None = None,
@@ -58,6 +62,13 @@ def pipeline_dag(
     :param botocore_config: arguments of ``botocore.config.Config`` for every client.
     :param poll_interval: the most seconds between two looks at a running job.
     :param capacity_timeout: the most seconds that a step waits while AWS refuses it because a quota is reached.
+    :param callback_reply_queue_url: the SQS queue that the workers of Callback steps reply to; may hold Jinja. A reply
+        is ``{"token": …, "status": "Succeeded", "outputParameters": [{"Name": …, "Value": …}]}`` or ``{"token": …,
+        "status": "Failed", "failureReason": …}``.
+    :param callbacks: by name of a Callback step, what fulfils it inside the DAG, instead of a message to a worker: an
+        operator, such as an ``ApprovalOperator``, whose templates find the step's arguments with
+        ``ti.xcom_pull(task_ids="<step>.arguments")``; a function ``(step, **arguments)`` that makes the operator; or a
+        function that is called with the step's arguments, a dict, and returns a dict of its output parameters.
     :param max_parallel_steps: how many steps of a run may be at work at once: Airflow's ``max_active_tasks``. Airflow
         does not count tasks that wait in the triggerer. To bound the jobs on AWS, give the steps a pool that counts
         them: ``airflow pools set --include-deferred sagemaker 4 ""`` and ``default_args={"pool": "sagemaker"}``.
@@ -70,6 +81,7 @@ def pipeline_dag(
     :raises PipelineDefinitionError: if anything in the definition is wrong.
     :raises PipelineParameterError: if anything in ``parameters`` is wrong.
     :raises OverrideError: if ``overrides`` names steps that do not exist.
+    :raises CallbackError: if ``callbacks`` names steps that do not exist or are no Callback steps.
     """
     _check_orchestrator(orchestrator)
     pipeline = Pipeline(
@@ -79,6 +91,8 @@ def pipeline_dag(
         connection=_connection(aws_conn_id, region_name, verify, botocore_config),
         poll_interval=poll_interval,
         capacity_timeout=capacity_timeout,
+        callback_reply_queue_url=callback_reply_queue_url,
+        callbacks=dict(callbacks or {}),
         parameters=dict(parameters or {}),
         reads_conf=True,
     )
@@ -89,7 +103,8 @@ def pipeline_dag(
     dag_arguments["params"] = pipeline_params(pipeline.definition, pipeline.parameters) | own_params
     dag = DAG(dag_id=dag_id, **dag_arguments)
     # Tasks made outside the DAG's context do not copy its params: less to build, less to serialize.
-    tasks = _make_tasks(pipeline, overrides or {}, translator or StepTranslator(), {"default_args": dag.default_args})
+    outside, inside = {"default_args": dag.default_args}, {"dag": dag}
+    tasks = _make_tasks(pipeline, overrides or {}, translator or StepTranslator(), outside, loops=inside)
     for step_tasks in tasks.values():
         for task in step_tasks.chain:
             if task.get_dag() is None:
@@ -112,6 +127,8 @@ def pipeline_task_group(
     botocore_config: Mapping[str, Any] | None = None,
     poll_interval: float = 15.0,
     capacity_timeout: float = 24 * 3600.0,
+    callback_reply_queue_url: str | None = None,
+    callbacks: Mapping[str, Fulfilment] | None = None,
     overrides: Mapping[str, Override] | None = None,
     translator: StepTranslator | None = None,
     **group_arguments: Any,
@@ -119,7 +136,8 @@ def pipeline_task_group(
     """Make a TaskGroup out of a pipeline definition, inside the DAG of the current context.
 
     As :func:`pipeline_dag`, with these differences: tasks are called ``<group>.<step>``, and the DAG's params are left
-    alone. Hand them over with ``parameters={"Threshold": "{{ params.threshold }}"}``.
+    alone. Hand them over with ``parameters={"Threshold": "{{ params.threshold }}"}``. The arguments of a Callback step
+    are the result of ``<group>.<step>.arguments``.
 
     :param group_id: the group's id; also the default of ``pipeline_name``.
     :param group_arguments: any argument of Airflow's ``TaskGroup``.
@@ -134,10 +152,12 @@ def pipeline_task_group(
             connection=_connection(aws_conn_id, region_name, verify, botocore_config),
             poll_interval=poll_interval,
             capacity_timeout=capacity_timeout,
+            callback_reply_queue_url=callback_reply_queue_url,
+            callbacks=dict(callbacks or {}),
             parameters=dict(parameters or {}),
             prefix=str(group.child_id("")),  # type: ignore[no-untyped-call]
         )
-        _connect(pipeline, _make_tasks(pipeline, overrides or {}, translator or StepTranslator(), {}))
+        _connect(pipeline, _make_tasks(pipeline, overrides or {}, translator or StepTranslator(), {}, loops={}))
     return group
 
 
@@ -166,16 +186,29 @@ def _pipeline_name(name: str) -> str:
 
 
 def _make_tasks(
-    pipeline: Pipeline, overrides: Mapping[str, Override], translator: StepTranslator, common: Mapping[str, Any]
+    pipeline: Pipeline,
+    overrides: Mapping[str, Override],
+    translator: StepTranslator,
+    common: Mapping[str, Any],
+    *,
+    loops: Mapping[str, Any],
 ) -> dict[str, StepTasks]:
-    """Make the tasks of all steps, by step name."""
+    """Make the tasks of all steps, by step name.
+
+    :param common: arguments of every task, but
+    :param loops: of those of loops, whose mapped tasks Airflow connects while it makes them.
+    """
     definition = pipeline.definition
     check_overrides(overrides, definition)
+    check_callbacks(pipeline, overrides)
     handled = handled_steps(definition.graph)
     tasks: dict[str, StepTasks] = {}
     for name in definition.graph.upstreams:
         step = definition.all_steps[name]
         arguments = {**common, **translator.arguments(step, pipeline)}
+        if isinstance(step, ForEachStep):
+            bodies = {child.name: overrides[child.name] for child in step.body if child.name in overrides}
+            arguments = {**loops, **translator.arguments(step, pipeline), "body_arguments": bodies}
         if handled and looks_upstream(definition.graph, name, handled):
             arguments |= {"trigger_rule": TriggerRule.ALL_DONE, "looks_upstream": True}
         override = overrides.get(name, {})
@@ -194,3 +227,16 @@ def _connect(pipeline: Pipeline, tasks: Mapping[str, StepTasks]) -> None:
             chain[0].set_upstream([tasks[upstream].chain[-1] for upstream in upstreams])
         for first, second in pairwise(chain):
             first.set_downstream(second)
+        condition = _condition_above(pipeline, name, tasks)
+        if condition is not None and tasks[name].before:
+            before = [task.task_id for task in tasks[name].before]
+            condition.tasks_before = {**condition.tasks_before, name: before}
+
+
+def _condition_above(
+    pipeline: Pipeline, name: str, tasks: Mapping[str, StepTasks]
+) -> SageMakerConditionOperator | None:
+    """Return the task that decides whether a step runs."""
+    branch = pipeline.definition.all_steps[name].branch
+    task = tasks[branch.condition].task if branch else None
+    return task if isinstance(task, SageMakerConditionOperator) else None

@@ -172,3 +172,83 @@ def test_a_translator_may_put_tasks_around_a_step(local_sagemaker):
     assert set(states(run).values()) == {"success"}
     assert dag.get_task("before-B").upstream_task_ids == {"after-A"}
     assert dag.get_task("after-A").upstream_task_ids == {"A"}
+
+
+def loop(items, *, body=None, **arguments):
+    each = processing("Each", arguments={"Environment": {"n": {"Get": "ForEach.CurrentItem.n"}}})
+    return {
+        "Name": "Loop",
+        "Type": "ForEach",
+        "Arguments": {"IterableItems": items, "MaxConcurrency": 2, "ForEachBody": body or [each], **arguments},
+    }
+
+
+ITEMS = {"Name": "Items", "Type": "String", "DefaultValue": '[{"n": "a"}, {"n": "b"}, {"n": "c"}]'}
+
+
+def test_a_loop_runs_its_body_for_every_item_and_hands_on_what_each_made(local_sagemaker):
+    after = processing(
+        "After",
+        arguments={
+            "Environment": {
+                "second": {"Get": "Steps.Loop.IterationOutputs[1].Each.ProcessingJobName"},
+                "count": {"Std:Join": {"Values": [{"Get": "Steps.Loop.SucceededStepCount"}]}},
+            }
+        },
+    )
+
+    run = run_dag(dag_of(loop({"Get": "Parameters.Items"}), after, declared=[ITEMS]))
+
+    assert run.state == "success"
+    client = local_sagemaker.client("sagemaker")
+    jobs = [client.describe_processing_job(ProcessingJobName=name) for name in job_names(local_sagemaker)]
+    by_item = {job["Environment"]["n"]: job["ProcessingJobName"] for job in jobs if "n" in job["Environment"]}
+    assert set(by_item) == {"a", "b", "c"}
+    assert "-Each-1-" in by_item["b"]
+    (last,) = (job for job in jobs if "second" in job["Environment"])
+    assert last["Environment"] == {"second": by_item["b"], "count": "3"}
+
+
+def test_steps_of_one_iteration_see_each_other(local_sagemaker):
+    body = [
+        processing("First"),
+        processing("Then", arguments={"Environment": {"before": {"Get": "Steps.First.ProcessingJobName"}}}),
+    ]
+
+    run = run_dag(dag_of(loop(["x", "y"], body=body)))
+
+    assert run.state == "success"
+    client = local_sagemaker.client("sagemaker")
+    for index in (0, 1):
+        first, then = (
+            next(name for name in job_names(local_sagemaker) if f"-{step}-{index}-" in name)
+            for step in ("First", "Then")
+        )
+        assert client.describe_processing_job(ProcessingJobName=then)["Environment"] == {"before": first}
+
+
+def test_a_failed_iteration_fails_the_loop_after_the_others_have_ended(local_sagemaker):
+    local_sagemaker.rule(kind="Processing", name="-Each-1-", outcome="Failed", reason="AlgorithmError: x")
+
+    run = run_dag(dag_of(loop({"Get": "Parameters.Items"}), processing("After", DependsOn=["Loop"]), declared=[ITEMS]))
+
+    assert run.state == "failed"
+    assert len(job_names(local_sagemaker)) == 3
+    assert (states(run)["Loop"], states(run)["After"]) == ("failed", "upstream_failed")
+
+
+def test_a_loop_over_nothing_succeeds(local_sagemaker):
+    empty = {**ITEMS, "DefaultValue": "[]"}
+
+    run = run_dag(dag_of(loop({"Get": "Parameters.Items"}), processing("After", DependsOn=["Loop"]), declared=[empty]))
+
+    assert (states(run)["Loop"], states(run)["After"]) == ("success", "success")
+
+
+def test_items_that_are_no_list_fail_the_loop_before_anything_runs(local_sagemaker):
+    wrong = {**ITEMS, "DefaultValue": "{}"}
+
+    run = run_dag(dag_of(loop({"Get": "Parameters.Items"}), declared=[wrong]))
+
+    assert run.state == "failed"
+    assert "sagemaker.CreateProcessingJob" not in local_sagemaker.calls()

@@ -7,7 +7,13 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoRegionError,
+    ParamValidationError,
+    ReadTimeoutError,
+)
 
 from airflow_sagemaker_pipelines.steps.aws import aws_call, is_transient, to_json
 from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepRequestError
@@ -46,6 +52,9 @@ def test_an_answer_becomes_plain_json():
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), True),
         (refusal("ValidationException"), False),
         (refusal("AccessDeniedException"), False),
+        (ReadTimeoutError(endpoint_url="http://127.0.0.1:1"), True),
+        (ParamValidationError(report="x"), False),
+        (NoRegionError(), False),
     ],
 )
 def test_throttling_faults_and_silence_are_transient(error, expected):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from airflow_sagemaker_pipelines.definition.expressions import Value, empty
-from airflow_sagemaker_pipelines.definition.graph import Graph
+from airflow_sagemaker_pipelines.definition.graph import Graph, upstreams
 from airflow_sagemaker_pipelines.definition.parameters import Parameter
-from airflow_sagemaker_pipelines.definition.steps import Step
+from airflow_sagemaker_pipelines.definition.steps import ForEachStep, Step
 
 #: The only version of the definition language.
 VERSION = "2020-12-01"
@@ -49,6 +49,11 @@ class PipelineDefinition:
     mlflow_config: MlflowConfig | None = None
     digest: str
     """SHA-256 of the definition in canonical JSON; equal definitions have equal digests whatever their layout."""
+
+    def body_upstreams(self, loop: ForEachStep) -> Mapping[str, tuple[str, ...]]:
+        """Return, for each step of a loop's body, those of the body that it waits for."""
+        names = {step.name for step in loop.body}
+        return {step.name: tuple(name for name in upstreams(step) if name in names) for step in loop.body}
 
     def __deepcopy__(self, memo: dict[int, object]) -> PipelineDefinition:
         return self

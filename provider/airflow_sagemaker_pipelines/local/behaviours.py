@@ -58,7 +58,7 @@ class Behaviour:
 @cache
 def _behaviours() -> dict[str, Behaviour]:
     # Imported here because the classes need the base class above.
-    from . import automl, endpoints, jobs, models, tuning  # noqa: PLC0415
+    from . import automl, category_jobs, endpoints, inference_components, jobs, models, tuning  # noqa: PLC0415
 
     return {
         "Training": jobs.TrainingBehaviour(),
@@ -71,6 +71,8 @@ def _behaviours() -> dict[str, Behaviour]:
         "EndpointConfig": endpoints.EndpointConfigBehaviour(),
         "Endpoint": endpoints.EndpointBehaviour(),
         "ModelPackageGroup": models.ModelPackageGroupBehaviour(),
+        "InferenceComponent": inference_components.InferenceComponentBehaviour(),
+        "Job": category_jobs.JobBehaviour(),
     }
 
 

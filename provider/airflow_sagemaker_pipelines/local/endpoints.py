@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .store import Resource
 
+# Statuses that nothing here leads to, but from which an update is the way out.
+_AT_REST = ("OutOfService", "UpdateRollbackFailed")
+
 
 class EndpointConfigBehaviour(Behaviour):
     """A configuration names models that must exist."""
@@ -51,8 +54,16 @@ class EndpointBehaviour(Behaviour):
             resource.status = "InService"
 
     def describe(self, resource: Resource) -> dict[str, Any]:
-        """Leave the variants out until they serve."""
-        return {"ProductionVariants": None} if resource.status == "Creating" else {}
+        """Leave the variants out until they serve, and say which configuration is on its way."""
+        if resource.is_over:
+            return {}
+        update = resource.extra.get("_update", {})
+        pending = {
+            "EndpointConfigName": update.get("EndpointConfigName", resource.request["EndpointConfigName"]),
+            "StartTime": resource.started,
+        }
+        variants = {} if update else {"ProductionVariants": None}
+        return {"PendingDeploymentSummary": pending, **variants}
 
 
 def update_endpoint(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,8 +103,11 @@ def update_weights(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
 def _update(engine: Engine, name: str, update: dict[str, Any], operation: str) -> dict[str, Any]:
     resource = engine.store.get(ENDPOINT, name)
     with engine.store.lock:
-        if not resource.is_over:
+        if not resource.is_over and resource.status not in _AT_REST:
             raise validation_error(f'Cannot update in-progress endpoint "{resource.arn}".')
+        if resource.status == "Failed":
+            # AWS permits nothing but the deletion of a failed endpoint.
+            raise validation_error(f'Cannot update failed endpoint "{resource.arn}".')
         resource.extra["_update"] = update
         resource.ended = resource.failure_reason = None
         resource.status = "Updating"

@@ -6,16 +6,27 @@ moto has no plugin system; replacing classes and functions is what its maintaine
 from __future__ import annotations
 
 import functools
+import importlib
+import sys
+from typing import TYPE_CHECKING
 
 import moto.core.responses
 import moto.core.utils
 from moto import backends
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
+from moto.moto_server import werkzeug_app
 from moto.sagemaker.models import sagemaker_backends
 
 from . import lambdas
 from .backend import LocalSageMakerBackend, install_backend, uninstall_backend
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from moto.backends import SERVICE_NAMES
+
+# Our parts of services that few use, by moto's name of the service: moto takes most of a second to import EMR.
+_PARTS = {"emr": f"{__package__}.emr", "emrserverless": f"{__package__}.emr_serverless"}
 
 _modules = backends.list_of_moto_modules
 _method_names = moto.core.utils.method_names_from_class
@@ -36,8 +47,19 @@ def uninstall() -> None:
     reset_moto()
     uninstall_backend()
     lambdas.uninstall()
+    for part in _PARTS.values():
+        if part in sys.modules:
+            sys.modules[part].uninstall()
     backends.list_of_moto_modules = _modules
     moto.core.responses.method_names_from_class = _method_names  # type: ignore[attr-defined]
+
+
+def create_backend_app(service: SERVICE_NAMES) -> Flask:
+    """Make moto's application of one service, when the first request for it comes, with our part in it."""
+    part = _PARTS.get(service.replace("-", ""))
+    if part is not None:
+        importlib.import_module(part).install()
+    return werkzeug_app.create_backend_app(service)
 
 
 def close_engines() -> None:

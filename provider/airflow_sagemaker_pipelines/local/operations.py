@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from . import endpoints, model_packages, search, tags, tuning
+from . import category_jobs, endpoints, inference_components, lineage, model_packages, search, tags, tuning
 from .crud import Operation, operations_of
 from .kinds import KINDS, MODEL_PACKAGE
 
@@ -24,6 +24,9 @@ _WRITTEN_OUT: dict[str, Operation] = {
     "UpdateModelPackage": model_packages.update,
     "ListModelPackages": model_packages.list_some,
     "DeleteModelPackage": model_packages.delete,
+    **inference_components.OPERATIONS,
+    **lineage.OPERATIONS,
+    **category_jobs.OPERATIONS,
 }
 
 

@@ -15,7 +15,8 @@ OUTCOMES = ("Completed", "Failed", "Stopped")
 class Rule:
     """What shall happen to a job; the first rule that matches a new job is taken.
 
-    :param kind: a kind's name: ``Training``, ``Processing``, ``Transform``, ``Tuning``, ``AutoML``, ``Endpoint``.
+    :param kind: a kind's name: ``Training``, ``Processing``, ``Transform``, ``Tuning``, ``AutoML``, ``Endpoint``;
+        or ``EMR``, ``EMRCluster``, ``EMRServerless``, ``EMRServerlessApplication``.
     :param name: a regular expression searched in the job's name.
     :param image: a regular expression searched in the container image's URI.
     :param operation: a regular expression that matches the whole operation, for example ``UpdateEndpoint``.

@@ -9,7 +9,6 @@ from typing import Any
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
-    create_backend_app,
 )
 from werkzeug.serving import BaseWSGIServer, make_server
 
@@ -57,7 +56,7 @@ class LocalServer:
         :raises OSError: if the port is taken.
         :raises RuntimeError: if this process has a running endpoint already.
         """
-        application = LocalApplication(DomainDispatcherApplication(create_backend_app), self.state)
+        application = LocalApplication(DomainDispatcherApplication(install.create_backend_app), self.state)
         activate(self.state)
         try:
             self._server = _listen(self._port, application)

@@ -63,7 +63,7 @@ def admit(step: Step, pipeline: Pipeline, context: Mapping[str, Any], *, looks: 
             return None
         run_id = conf.get(REUSE_FROM_RUN)
         if run_id and _is_above(step.name, pipeline, selection):
-            outputs = ti.xcom_pull(task_ids=ti.task_id, run_id=run_id, key="return_value")
+            outputs = ti.xcom_pull(task_ids=pipeline.task_id(step.name), run_id=run_id, key="return_value")
             if outputs is None and step.name in selection.reused:
                 raise AirflowFailException(
                     f"Step '{step.name}' has left no result in run '{run_id}' that could be reused"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import SkipMixin
@@ -20,6 +22,8 @@ class SageMakerConditionOperator(SageMakerStepOperator, SkipMixin):
     """
 
     operator_extra_links = ()
+    #: By step, the tasks that run before the step's own and must be skipped with it.
+    tasks_before: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def execute(self, context: Context) -> Any:
         """Evaluate, and skip."""
@@ -36,5 +40,10 @@ class SageMakerConditionOperator(SageMakerStepOperator, SkipMixin):
         dag = self.get_dag()
         if dag is None:
             raise TypeError(f"task '{self.task_id}' has no DAG")
-        self.skip(ti=context["ti"], tasks=[dag.get_task(self.pipeline.task_id(child.name)) for child in skipped])
+        task_ids = [
+            task_id
+            for child in skipped
+            for task_id in (*self.tasks_before.get(child.name, ()), self.pipeline.task_id(child.name))
+        ]
+        self.skip(ti=context["ti"], tasks=[dag.get_task(task_id) for task_id in task_ids])
         return result

@@ -31,6 +31,8 @@ class Pipeline:
     :param capacity_timeout: the most seconds that a step waits for a quota to have room.
     :param parameters: the author's values for parameters; text may hold Jinja.
     :param prefix: what task ids have before the step's name.
+    :param callback_reply_queue_url: the SQS queue into which workers reply to Callback steps; may hold Jinja.
+    :param callbacks: by Callback step, what fulfils it inside the DAG.
     :param reads_conf: whether a run's conf may override parameters, as it does in a DAG of its own.
     """
 
@@ -41,6 +43,8 @@ class Pipeline:
     poll_interval: float = 15.0
     capacity_timeout: float = 24 * 3600.0
     parameters: Mapping[str, object] = field(default_factory=dict)
+    callback_reply_queue_url: str | None = None
+    callbacks: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
     reads_conf: bool = False
 

@@ -29,11 +29,18 @@ MAX_JSON_FILE_BYTES = 16 * 1024 * 1024
 
 
 def step_run(
-    *, step: Step, pipeline: Pipeline, context: Mapping[str, Any], rendered: Mapping[str, object], clients: AwsClients
+    *,
+    step: Step,
+    pipeline: Pipeline,
+    context: Mapping[str, Any],
+    rendered: Mapping[str, object],
+    clients: AwsClients,
+    item: Any = None,
 ) -> StepRun:
     """Gather what a step needs in the current task.
 
     :param rendered: the author's parameter values with Jinja rendered.
+    :param item: the item of the iteration, in a loop's body.
     :raises PipelineParameterError: if a parameter has no usable value.
     """
     from airflow_sagemaker_pipelines.steps.runner import StepRun  # noqa: PLC0415
@@ -46,7 +53,8 @@ def step_run(
         map_index=ti.map_index if ti.map_index is not None else -1,
         life=life_of(ti),
         execution_id=execution_id(ti.dag_id, ti.run_id, pipeline.prefix),
-        step_name=step.name,
+        # SageMaker calls the children of a loop <body step>-<index>.
+        step_name=step.name if step.loop is None else f"{step.name}-{ti.map_index}",
     )
     role = _ROLE_ARN.fullmatch(pipeline.role_arn or "")
     execution = PipelineExecution(
@@ -62,6 +70,7 @@ def step_run(
         execution=ExecutionVariables(execution, {}),
         outputs=UpstreamXComs(step, pipeline, ti, key="return_value"),
         steps=pipeline.definition.all_steps,
+        current_item=item,
         read_text=lambda uri: read_s3_text(clients, uri, step.name),
     )
     return StepRun(
@@ -130,11 +139,16 @@ class UpstreamXComs(Mapping[str, Any]):
             raise KeyError(step)
         if step not in self._read:
             task_id = self._pipeline.task_id(step)
-            outputs = self._ti.xcom_pull(task_ids=task_id, key=self._key)
+            outputs = self._ti.xcom_pull(task_ids=task_id, key=self._key, **self._same_iteration(step))
             if outputs is None:
                 raise ExpressionError(f"task '{task_id}' has left no result; clear it to run it again")
             self._read[step] = outputs
         return self._read[step]
+
+    def _same_iteration(self, step: str) -> dict[str, Any]:
+        """Let a step in a loop's body read another one of the same iteration."""
+        in_loop = self._pipeline.definition.all_steps[step].loop is not None
+        return {"map_indexes": self._ti.map_index} if in_loop else {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

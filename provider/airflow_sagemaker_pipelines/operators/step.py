@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -46,9 +46,20 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun, StepRunner
+    from airflow_sagemaker_pipelines.triggers.step import StepTrigger
 
 #: An execution of a pipeline ends after 28 days (SageMaker's quota), so no step waits longer.
 MAX_WAIT_SECONDS = 672 * 3600.0
+
+
+class _StepTypeName:
+    """Shows a task's step type in the UI as the name of its operator.
+
+    Airflow asks the instance, but of a mapped task, which has none yet, the class.
+    """
+
+    def __get__(self, task: SageMakerStepOperator | None, owner: type[SageMakerStepOperator]) -> str:
+        return owner.__name__ if task is None else str(task.step.type)
 
 
 class SageMakerStepOperator(BaseOperator):
@@ -69,9 +80,13 @@ class SageMakerStepOperator(BaseOperator):
     :param pipeline: what all tasks of the pipeline share.
     :param looks_upstream: whether the task starts in any case when those before it have ended, and then looks at
         each of them; for steps whose ``DependsOn`` has triggers.
+    :param item: the item of the iteration, for a step in a loop's body.
+    :param author_retries: the retries that the author wants, when ``retries`` has those of retry policies already.
     """
 
     template_fields: Sequence[str] = ("parameters", "request")
+    #: The template fields in which the author's Jinja is rendered.
+    author_fields: Sequence[str] = ("parameters",)
     operator_extra_links: Collection[BaseOperatorLink] = (SageMakerConsoleLink(), CloudWatchLogsLink())
 
     # Kept on the class until there is something to keep: a DAG has many tasks, and runs one at a time.
@@ -80,7 +95,16 @@ class SageMakerStepOperator(BaseOperator):
     _reuse: Reuse | None = None
     _handle: Handle | None = None
 
-    def __init__(self, *, step: Step, pipeline: Pipeline, looks_upstream: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        step: Step,
+        pipeline: Pipeline,
+        looks_upstream: bool = False,
+        item: Any = None,
+        author_retries: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         if HAS_RETRY_POLICIES:
             kwargs.setdefault("retry_policy", STEP_RETRY_POLICY)
         super().__init__(**kwargs)
@@ -88,7 +112,8 @@ class SageMakerStepOperator(BaseOperator):
         self.pipeline = pipeline
         self.parameters: dict[str, Any] = pipeline.templates
         self.looks_upstream = looks_upstream
-        self.author_retries = int(self.retries or 0)
+        self.item = item
+        self.author_retries = int(self.retries or 0) if author_retries is None else author_retries
         self.retries = max(self.author_retries, retries_of(step))
 
     @property
@@ -103,10 +128,7 @@ class SageMakerStepOperator(BaseOperator):
     def doc_md(self, text: str | None) -> None:
         self._doc_md = text
 
-    @property
-    def custom_operator_name(self) -> str:
-        """Show the step's type in the UI."""
-        return str(self.step.type)
+    custom_operator_name = _StepTypeName()
 
     @cached_property
     def clients(self) -> AwsClients:
@@ -123,11 +145,22 @@ class SageMakerStepOperator(BaseOperator):
         except NotImplementedError as error:
             raise AirflowFailException(f"Step '{self.step.name}': {error}") from error
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
         """Render the author's Jinja, then resolve the step's expressions into :attr:`request`.
 
-        Text out of the definition never meets Jinja.
+        Text out of the definition never meets Jinja. Airflow has this method overridden rather than
+        ``render_template_fields``, which mapped tasks do not call.
         """
+        if parent is not self:
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+            return
         if resumes_with(context["ti"]) == "resume":
             # The fields were rendered and shown before the wait; without them Airflow keeps what it has.
             self.template_fields = ()
@@ -136,19 +169,24 @@ class SageMakerStepOperator(BaseOperator):
             self._reuse = admit(self.step, self.pipeline, context, looks=self.looks_upstream)
             if self._reuse is not None:
                 return
-            super().render_template_fields(context, jinja_env)
+            super()._do_render_template_fields(parent, self.author_fields, context, jinja_env, seen_oids)
             self._run = step_run(
                 step=self.step,
                 pipeline=self.pipeline,
                 context=context,
                 rendered=self.parameters,
                 clients=self.clients,
+                item=self.item,
             )
-            self.request = self.runner.request(self._run)
+            self.request = self.make_request(self._run)
         except (PipelineParameterError, StepSelectionError) as error:
             raise AirflowFailException(str(error)) from error
         except StepError as error:
             self._fail(error, context)
+
+    def make_request(self, run: StepRun) -> dict[str, Any]:
+        """Return the fully resolved request."""
+        return self.runner.request(run)
 
     def execute(self, context: Context) -> Any:
         """Start the step and wait for its end."""
@@ -215,20 +253,22 @@ class SageMakerStepOperator(BaseOperator):
         context["ti"].xcom_push(key=HANDLE_KEY, value=state.handle)
 
     def _wait(self) -> NoReturn:
+        timeout = self.execution_timeout.total_seconds() if self.execution_timeout else MAX_WAIT_SECONDS
+        trigger = self._trigger(
+            step_type=str(self.step.type),
+            handle=self._handle or {},
+            connection=self.pipeline.connection.serialize(),
+            poll_interval=self.pipeline.poll_interval,
+            deadline=time.time() + timeout,
+        )
+        self.defer(trigger=trigger, method_name="resume")
+        raise AssertionError("defer() does not return")
+
+    def _trigger(self, **arguments: Any) -> StepTrigger:
+        """Make the trigger that waits for the step's end."""
         from airflow_sagemaker_pipelines.triggers.step import StepTrigger  # noqa: PLC0415
 
-        timeout = self.execution_timeout.total_seconds() if self.execution_timeout else MAX_WAIT_SECONDS
-        self.defer(
-            trigger=StepTrigger(
-                step_type=str(self.step.type),
-                handle=self._handle or {},
-                connection=self.pipeline.connection.serialize(),
-                poll_interval=self.pipeline.poll_interval,
-                deadline=time.time() + timeout,
-            ),
-            method_name="resume",
-        )
-        raise AssertionError("defer() does not return")
+        return StepTrigger(**arguments)
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
         """End the task by what the trigger saw.

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from airflow_sagemaker_pipelines.definition import PipelineDefinition, Problem, Step, StepType
+from airflow_sagemaker_pipelines.definition import ForEachStep, PipelineDefinition, Problem, Step, StepType
 from airflow_sagemaker_pipelines.definition.errors import ProblemsError
 from airflow_sagemaker_pipelines.definition.reader import nearest
+from airflow_sagemaker_pipelines.operators.callback import SageMakerCallbackOperator
 from airflow_sagemaker_pipelines.operators.condition import SageMakerConditionOperator
+from airflow_sagemaker_pipelines.operators.for_each import loop_tasks
+from airflow_sagemaker_pipelines.operators.fulfilment import fulfilled_tasks
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 
 if TYPE_CHECKING:
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
 
 #: For one step: arguments of its operator, or a function that makes the operator to use instead.
 Override: TypeAlias = "Mapping[str, Any] | Callable[..., BaseOperator]"
+
+
+_OPERATORS: Mapping[StepType, type[SageMakerStepOperator]] = {
+    StepType.CALLBACK: SageMakerCallbackOperator,
+    StepType.CONDITION: SageMakerConditionOperator,
+}
 
 
 class OverrideError(ProblemsError):
@@ -34,11 +43,13 @@ class StepTasks:
     :param task: stands for the step; its id is the step's name, its XCom result what other steps refer to.
     :param before: run first, in this order, after everything that the step waits for.
     :param after: run next, in this order; what waits for the step waits for them, too.
+    :param inner: other tasks, between ``before`` and ``task``, whose edges are drawn already: a loop's iterations.
     """
 
     task: BaseOperator
     before: Sequence[BaseOperator] = ()
     after: Sequence[BaseOperator] = ()
+    inner: Sequence[Any] = ()
 
     @property
     def chain(self) -> tuple[BaseOperator, ...]:
@@ -64,7 +75,7 @@ class StepTranslator:
 
     def operator_class(self, step: Step) -> type[SageMakerStepOperator]:
         """Return the class of a step's operator."""
-        return SageMakerConditionOperator if step.type is StepType.CONDITION else SageMakerStepOperator
+        return _OPERATORS.get(step.type, SageMakerStepOperator)
 
     def arguments(self, step: Step, pipeline: Pipeline) -> dict[str, Any]:
         """Return the arguments of a step's operator, beside ``step`` and ``pipeline``. Overrides win over them."""
@@ -76,8 +87,16 @@ class StepTranslator:
     def translate(self, step: Step, pipeline: Pipeline, **arguments: Any) -> StepTasks:
         """Make the tasks of a step.
 
-        :param arguments: what :meth:`arguments` returned, with the author's overrides.
+        :param arguments: what :meth:`arguments` returned, with the author's overrides; for a ForEach step also
+            ``body_arguments``, the author's overrides by body step.
         """
+        if isinstance(step, ForEachStep):
+            body = arguments.pop("body_arguments", {})
+            items, iterations, task = loop_tasks(step, pipeline, arguments=arguments, body_arguments=body)
+            return StepTasks(task=task, before=[items], inner=iterations)
+        if step.name in pipeline.callbacks:
+            first, answer, last = fulfilled_tasks(step, pipeline, arguments)
+            return StepTasks(task=last, before=[first, answer])
         return StepTasks(task=self.operator_class(step)(step=step, pipeline=pipeline, **arguments))
 
 
@@ -86,7 +105,7 @@ def check_overrides(overrides: Mapping[str, Override], definition: PipelineDefin
 
     :raises OverrideError: naming all of them.
     """
-    names = definition.graph.upstreams
+    names = definition.all_steps
     problems = [
         Problem(f"overrides['{name}']", "the pipeline has no such step", nearest(name, names))
         for name in overrides

@@ -9,7 +9,14 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - botocore's
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+)
 
 from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepError, StepRequestError
 from airflow_sagemaker_pipelines.steps.execution import iso_time
@@ -66,9 +73,16 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed later: throttling, a service fault, or no answer at all."""
     code = error_code(error)
     if code is None:
-        return True
+        # Without an answer: lost on the way, or never sent because the request or the set-up is wrong.
+        return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError | CredentialRetrievalError)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
     return code in _THROTTLING or code in _SERVICE_FAULTS or status >= _SERVER_ERROR
+
+
+def input_members(clients: Clients, service: str, operation: str) -> frozenset[str]:
+    """Return the members that an operation's request may have, by the installed botocore."""
+    shape = clients(service).meta.service_model.operation_model(operation).input_shape
+    return frozenset(shape.members)
 
 
 @contextmanager

@@ -42,14 +42,26 @@ class NamedResource(StepRunner):
 
         A name in the definition is only a prefix, and the pipeline's role stands in where no role is given.
         """
-        prefix = run.resolve(run.step.arguments.get(self.name_member))
-        name = run.identity.name(generation, prefix=prefix, limit=self.name_limit)
+        name = self.name(run, generation=generation)
         names = {self.name_variable: name} if self.name_variable else {}
         scope = replace(run.scope, execution=ExecutionVariables(run.execution, names))
         named = replace(run, scope=scope)
         request: dict[str, Any] = without_nulls(named.resolve(run.step.arguments)) | {self.name_member: name}
         self.complete(run, request)
         return request
+
+    def name(self, run: StepRun, *, generation: int) -> str:
+        """Return the name of one generation."""
+        prefix = run.resolve(run.step.arguments.get(self.name_member))
+        return run.identity.name(generation, prefix=prefix, limit=self.name_limit)
+
+    def handle(self, run: StepRun, request: Mapping[str, Any]) -> Handle:
+        """Return what names the resource that a request makes."""
+        return {"name": request[self.name_member]}
+
+    def key(self, handle: Handle) -> dict[str, Any]:
+        """Return the members by which calls other than Create find the resource."""
+        return {self.name_member: handle["name"]}
 
     def complete(self, run: StepRun, request: dict[str, Any]) -> None:
         """Add to a request what the service adds by itself."""
@@ -65,26 +77,33 @@ class NamedResource(StepRunner):
             if generation:
                 request.clear()
                 request.update(self.named_request(run, generation=generation))
-            handle: Handle = {"name": request[self.name_member]}
+            handle = self.handle(run, request)
             if self._create(run, request):
                 return self.started(run.clients, handle)
             # An earlier try created it, or this one did and the answer was lost.
             state = self._look(run, handle)
+            self.check_found(run, request, state)
             if state.verdict not in {Verdict.FAILED, Verdict.STOPPED}:
                 return state
         raise StepRequestError(f"{_MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
 
+    def check_found(self, run: StepRun, request: Mapping[str, Any], state: State) -> None:
+        """Refuse to adopt what holds the name already; by default nothing is refused.
+
+        :raises StepError: if it is not what the step describes.
+        """
+
     def _look(self, run: StepRun, handle: Handle) -> State:
-        with aws_call(_operation(self.describe), step=run.step.name):
+        with aws_call(operation_name(self.describe), step=run.step.name):
             return self.poll(run.clients, handle)
 
     def _create(self, run: StepRun, request: Mapping[str, Any]) -> bool:
         """Create it; return whether the name was free."""
-        with aws_call(_operation(self.create), step=run.step.name):
+        with aws_call(operation_name(self.create), step=run.step.name):
             try:
                 getattr(run.clients("sagemaker"), self.create)(**request)
             except ClientError as error:
-                if not _is_taken(error):
+                if not is_taken(error):
                     raise
                 return False
         return True
@@ -106,7 +125,7 @@ class SageMakerJob(NamedResource):
 
     def poll(self, clients: Clients, handle: Handle) -> State:
         """Describe the job."""
-        answer = getattr(clients("sagemaker"), self.describe)(**{self.name_member: handle["name"]})
+        answer = getattr(clients("sagemaker"), self.describe)(**self.key(handle))
         return State(
             handle=handle,
             verdict=verdict(self.status_member, answer.get(self.status_member)),
@@ -121,7 +140,7 @@ class SageMakerJob(NamedResource):
     def stop(self, clients: Clients, handle: Handle) -> None:
         """Stop the job. One that is over already is left alone."""
         try:
-            getattr(clients("sagemaker"), self.stop_call)(**{self.name_member: handle["name"]})
+            getattr(clients("sagemaker"), self.stop_call)(**self.key(handle))
         except ClientError as error:
             # AWS answers a stop of a finished or unknown job with one of these.
             if error_code(error) not in {"ValidationException", "ResourceNotFound"}:
@@ -151,7 +170,7 @@ def set_role(run: StepRun, request: dict[str, Any], member: str) -> None:
     request[member] = run.execution.role_arn
 
 
-def _is_taken(error: BaseException) -> bool:
+def is_taken(error: BaseException) -> bool:
     """Whether AWS refused to create something because its name is taken.
 
     Jobs answer ResourceInUse; models and endpoint configurations a ValidationException whose text says so.
@@ -162,6 +181,18 @@ def _is_taken(error: BaseException) -> bool:
     )
 
 
-def _operation(method: str) -> str:
-    """``create_auto_ml_job`` → ``CreateAutoMlJob``, for messages."""
-    return "".join(word.capitalize() for word in method.split("_"))
+def is_missing(error: BaseException) -> bool:
+    """Whether AWS says that there is nothing of a name.
+
+    Endpoints and models answer a ValidationException whose text says so.
+    """
+    code = error_code(error)
+    return code in {"ResourceNotFound", "ResourceNotFoundException"} or (
+        code == "ValidationException"
+        and re.search(r"[Cc]ould not find|[Nn]ot found|does not exist", error_message(error)) is not None
+    )
+
+
+def operation_name(method: str) -> str:
+    """``create_auto_ml_job`` → ``CreateAutoMLJob``, for messages."""
+    return "".join("ML" if word == "ml" else word.capitalize() for word in method.split("_"))

@@ -27,6 +27,8 @@ class StepRun:
     execution: PipelineExecution
     scope: Scope
     clients: Clients
+    made: Mapping[str, Handle] = field(default_factory=dict)
+    """By step name: what upstream steps have started, also those that failed or were stopped and have no outputs."""
 
     def resolve(self, value: Any) -> Any:
         """Resolve expressions.

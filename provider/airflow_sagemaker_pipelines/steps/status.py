@@ -44,6 +44,15 @@ VERDICTS: Mapping[str, Mapping[str, Verdict]] = {
     "HyperParameterTuningJobStatus": _JOB | _DELETED,
     "AutoMLJobStatus": _JOB,
     "JobStatus": _JOB | _DELETED,
+    # A step of a pipeline; replies to Callback steps use the same words.
+    "StepStatus": {
+        "Starting": _RUNNING,
+        "Executing": _RUNNING,
+        "Stopping": _RUNNING,
+        "Stopped": _STOPPED,
+        "Failed": _FAILED,
+        "Succeeded": _SUCCEEDED,
+    },
     "ModelPackageStatus": {
         "Pending": _RUNNING,
         "InProgress": _RUNNING,
@@ -51,6 +60,74 @@ VERDICTS: Mapping[str, Mapping[str, Verdict]] = {
         "Failed": _FAILED,
         "Deleting": _STOPPED,
     },
+    "EndpointStatus": {
+        "Creating": _RUNNING,
+        "Updating": _RUNNING,
+        "SystemUpdating": _RUNNING,
+        # Ends in service with the earlier configuration, or in UpdateRollbackFailed.
+        "RollingBack": _RUNNING,
+        "InService": _SUCCEEDED,
+        "Failed": _FAILED,
+        "OutOfService": _FAILED,
+        "UpdateRollbackFailed": _FAILED,
+        "Deleting": _STOPPED,
+    },
+    "InferenceComponentStatus": {
+        "Creating": _RUNNING,
+        "Updating": _RUNNING,
+        "InService": _SUCCEEDED,
+        "Failed": _FAILED,
+        "Deleting": _STOPPED,
+    },
+    # EMR
+    "StepState": {
+        "PENDING": _RUNNING,
+        "CANCEL_PENDING": _RUNNING,
+        "RUNNING": _RUNNING,
+        "COMPLETED": _SUCCEEDED,
+        "CANCELLED": _STOPPED,
+        "FAILED": _FAILED,
+        # Its cluster went away.
+        "INTERRUPTED": _FAILED,
+    },
+    # A cluster in itself is no success: its step is.
+    "ClusterState": {
+        "STARTING": _RUNNING,
+        "BOOTSTRAPPING": _RUNNING,
+        "RUNNING": _RUNNING,
+        "WAITING": _RUNNING,
+        "TERMINATING": _RUNNING,
+        "TERMINATED": _STOPPED,
+        "TERMINATED_WITH_ERRORS": _FAILED,
+    },
+    # EMR Serverless
+    "JobRunState": {
+        "SUBMITTED": _RUNNING,
+        "PENDING": _RUNNING,
+        "SCHEDULED": _RUNNING,
+        "QUEUED": _RUNNING,
+        "RUNNING": _RUNNING,
+        "CANCELLING": _RUNNING,
+        "SUCCESS": _SUCCEEDED,
+        "FAILED": _FAILED,
+        "CANCELLED": _STOPPED,
+    },
+    # What an application is when it takes jobs: one that is not started starts with the first of them.
+    "ApplicationState": {
+        "CREATING": _RUNNING,
+        "CREATED": _SUCCEEDED,
+        "STARTING": _SUCCEEDED,
+        "STARTED": _SUCCEEDED,
+        "STOPPING": _RUNNING,
+        "STOPPED": _SUCCEEDED,
+        "TERMINATED": _STOPPED,
+    },
+}
+
+#: Statuses of things that cannot be updated any more. AWS permits nothing but the deletion of a failed endpoint.
+_BEYOND_UPDATE: Mapping[str, frozenset[str]] = {
+    "EndpointStatus": frozenset({"Failed", "Deleting"}),
+    "InferenceComponentStatus": frozenset({"Deleting"}),
 }
 
 
@@ -61,3 +138,12 @@ def verdict(shape: str, status: object) -> Verdict:
     :param status: the value in the answer; ``None`` when the answer has none, as a truncated one does.
     """
     return VERDICTS[shape].get(status, Verdict.UNKNOWN) if isinstance(status, str) else Verdict.UNKNOWN
+
+
+def is_beyond_update(shape: str, status: object) -> bool:
+    """Whether something in this status can only be deleted.
+
+    :param shape: the name of botocore's enum, such as ``EndpointStatus``.
+    :param status: the value in the answer.
+    """
+    return status in _BEYOND_UPDATE[shape]

@@ -84,14 +84,14 @@ class StepTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until the resource has ended or the deadline has passed."""
+        # Under dag.test() no scheduler is involved, and there is no task instance.
+        if self.task_instance is not None:
+            await asyncio.sleep(_FIRST_LOOK_SECONDS)
         event = await self._wait()
         self._ended = True
         yield TriggerEvent({"handle": self.handle, **event})  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
-        # Under dag.test() no scheduler is involved, and there is no task instance.
-        if self.task_instance is not None:
-            await asyncio.sleep(_FIRST_LOOK_SECONDS)
         interval = min(_FIRST_INTERVAL, self.poll_interval)
         while True:
             event = await self._look()
@@ -134,8 +134,10 @@ class StepTrigger(BaseTrigger):
 
     @staticmethod
     async def _in_thread(function: Callable[[], T]) -> T:
-        # asgiref's threads, unlike asyncio's, can look up Airflow connections through the triggerer's loop.
-        return await sync_to_async(function, thread_sensitive=False)()
+        # asgiref's threads, unlike asyncio's, can look up Airflow connections through the triggerer's loop. Without the
+        # shield it would put an error of its own in place of Airflow's CancelledError, whose text says that the task
+        # was killed: no on_kill for whoever is killed during a poll.
+        return await asyncio.shield(asyncio.ensure_future(sync_to_async(function, thread_sensitive=False)()))
 
     async def on_kill(self) -> None:
         """Stop the resource, because somebody ended the task while it was deferred.

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_sagemaker_pipelines.definition import ParameterType, StepType, parse_scalar
+from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.steps.aws import aws_call
-from airflow_sagemaker_pipelines.steps.errors import StepFailedError, StepRequestError
+from airflow_sagemaker_pipelines.steps.errors import StepFailedError
+from airflow_sagemaker_pipelines.steps.outputs import declared_outputs
 from airflow_sagemaker_pipelines.steps.runner import State, StepRun, StepRunner
 from airflow_sagemaker_pipelines.steps.status import Verdict
 
@@ -61,18 +62,4 @@ def _declared_outputs(run: StepRun, body: str, resource: str) -> dict[str, Any]:
             step=run.step.name,
             resource=resource,
         )
-    # An output that is not returned fails the step that refers to it, not this one; AWS does not say.
-    return {name: typed_output(run, name, kind, result[name]) for name, kind in declared.items() if name in result}
-
-
-def typed_output(run: StepRun, name: str, kind: ParameterType, value: Any) -> Any:
-    """Give an output its declared type; nested values become one JSON string.
-
-    :raises StepRequestError: if the value does not have the type.
-    """
-    if isinstance(value, dict | list) or value is None or (kind is ParameterType.STRING and not isinstance(value, str)):
-        value = json.dumps(value)
-    try:
-        return parse_scalar(kind, value)
-    except ValueError as error:
-        raise StepRequestError(f"its output '{name}' is declared as {kind}: {error}", step=run.step.name) from error
+    return declared_outputs(run.step, result)
