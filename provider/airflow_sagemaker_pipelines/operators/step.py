@@ -105,8 +105,9 @@ class SageMakerStepOperator(BaseOperator):
         author_retries: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if HAS_RETRY_POLICIES:
-            kwargs.setdefault("retry_policy", STEP_RETRY_POLICY)
+        # Airflow makes a mapped task with None for what nobody gave.
+        if HAS_RETRY_POLICIES and kwargs.get("retry_policy") is None:
+            kwargs["retry_policy"] = STEP_RETRY_POLICY
         super().__init__(**kwargs)
         self.step = step
         self.pipeline = pipeline
