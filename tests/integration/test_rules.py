@@ -6,6 +6,9 @@ import pytest
 from airflow.sdk import BaseOperator
 
 from airflow_sagemaker_pipelines.operators.translator import OverrideError, StepTasks, StepTranslator
+from airflow_sagemaker_pipelines.steps.errors import StepCallError
+from airflow_sagemaker_pipelines.steps.job import NamedResource
+from airflow_sagemaker_pipelines.triggers import capacity
 from tests.airflow_dags import run_dag, states
 from tests.integration.documents import BUCKET, dag_of, job_names, processing, steps_run
 
@@ -252,3 +255,60 @@ def test_items_that_are_no_list_fail_the_loop_before_anything_runs(local_sagemak
 
     assert run.state == "failed"
     assert "sagemaker.CreateProcessingJob" not in local_sagemaker.calls()
+
+
+def test_a_retry_policy_makes_a_new_job_after_a_failure_that_it_covers(local_sagemaker):
+    local_sagemaker.rule(kind="Processing", outcome="Failed", reason="CapacityError: no capacity", times=1)
+    policy = {"ExceptionType": ["SageMaker.CAPACITY_ERROR"], "IntervalSeconds": 1, "MaxAttempts": 1}
+
+    run = run_dag(dag_of(processing("Work", RetryPolicies=[policy])))
+
+    assert run.state == "success"
+    first, second = job_names(local_sagemaker)
+    assert second == f"{first}-1"
+
+
+def test_a_failure_that_no_policy_covers_is_final(local_sagemaker):
+    local_sagemaker.rule(kind="Processing", outcome="Failed", reason="AlgorithmError: bad code", times=1)
+    policy = {"ExceptionType": ["SageMaker.CAPACITY_ERROR"], "IntervalSeconds": 1, "MaxAttempts": 5}
+
+    run = run_dag(dag_of(processing("Work", RetryPolicies=[policy])))
+
+    assert run.state == "failed"
+    assert len(job_names(local_sagemaker)) == 1
+
+
+@pytest.fixture
+def quota(monkeypatch):
+    """Let AWS refuse as many starts as the list says; the endpoint has no quotas."""
+    refusals = []
+    create = NamedResource._create
+
+    def refuse(self, run, request):
+        if refusals:
+            refusals.pop()
+            raise StepCallError("quota reached", step=run.step.name, code="ResourceLimitExceeded")
+        return create(self, run, request)
+
+    monkeypatch.setattr(NamedResource, "_create", refuse)
+    monkeypatch.setattr(capacity, "_FIRST_WAIT", 0.1)
+    return refusals
+
+
+def test_a_start_that_a_quota_refuses_waits_for_its_turn(local_sagemaker, quota):
+    quota.extend([1, 2, 3])
+
+    run = run_dag(dag_of(processing("Work")))
+
+    assert run.state == "success"
+    assert not quota
+    assert len(job_names(local_sagemaker)) == 1
+
+
+def test_the_wait_for_a_quota_has_a_limit(local_sagemaker, quota):
+    quota.extend(range(1000))
+
+    run = run_dag(dag_of(processing("Work"), capacity_timeout=1.0))
+
+    assert run.state == "failed"
+    assert 2 < len(quota) < 1000
