@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
-if TYPE_CHECKING:
-    from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
-
 _HOSTS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+
+
+class LinkedTask(Protocol):
+    """A task that knows the addresses of what it has made."""
+
+    @property
+    def console_url(self) -> str | None:
+        """The resource's page in the SageMaker console."""
+
+    @property
+    def log_url(self) -> str | None:
+        """The job's log streams."""
 
 
 def console_url(region: str, path: str) -> str:
@@ -48,8 +57,8 @@ class SageMakerConsoleLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address, or "" while there is no resource."""
-        step_operator: SageMakerStepOperator = operator
-        return step_operator.console_url or ""
+        task: LinkedTask = operator
+        return task.console_url or ""
 
 
 class CloudWatchLogsLink(BaseOperatorLink):
@@ -64,5 +73,5 @@ class CloudWatchLogsLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address, or "" while there is no job."""
-        step_operator: SageMakerStepOperator = operator
-        return step_operator.log_url or ""
+        task: LinkedTask = operator
+        return task.log_url or ""

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_sagemaker_pipelines._compat import RetryDecision, RetryPolicy
 from airflow_sagemaker_pipelines.definition import Step, StepType, policies
 from airflow_sagemaker_pipelines.definition.policies import ExceptionType
 from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepFailedError
-
-if TYPE_CHECKING:
-    from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 
 #: "Retried by default on every step type", exponentially from one second; AWS does not say how often.
 IMPLICIT_POLICY = policies.RetryPolicy(
@@ -138,8 +135,7 @@ class StepRetryPolicy(RetryPolicy):
         """Decide about a failed try of a step's task."""
         if context is None:
             return RetryDecision.default()
-        task: SageMakerStepOperator = context["task"]
-        decision = task.decide_retry(exception, context)
+        decision: Decision = context["task"].decide_retry(exception, context)
         if not decision.retry:
             return RetryDecision.fail(reason=decision.reason)
         return RetryDecision.retry(delay=decision.delay, reason=decision.reason)
