@@ -71,3 +71,17 @@ def test_a_failed_endpoint_cannot_be_updated_and_a_half_rolled_back_one_can():
     assert is_beyond_update("EndpointStatus", "Failed")
     assert not is_beyond_update("EndpointStatus", "UpdateRollbackFailed")
     assert not is_beyond_update("InferenceComponentStatus", None)
+
+
+@pytest.mark.parametrize("status", ["Stopping", "Stopped", "Failed"])
+def test_a_retry_makes_do_with_nothing_that_has_failed_or_is_being_stopped(status):
+    assert not verdict("TrainingJobStatus", status).is_wanted
+
+
+@pytest.mark.parametrize("status", ["InProgress", "Completed"])
+def test_a_retry_makes_do_with_what_runs_or_has_succeeded(status):
+    assert verdict("TrainingJobStatus", status).is_wanted
+
+
+def test_a_job_that_is_being_stopped_has_not_ended():
+    assert not verdict("TrainingJobStatus", "Stopping").is_final

@@ -10,6 +10,8 @@ class Verdict(StrEnum):
     """What a status means."""
 
     RUNNING = "running"
+    STOPPING = "stopping"
+    """Still there, but somebody has asked for its end."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     STOPPED = "stopped"
@@ -21,14 +23,21 @@ class Verdict(StrEnum):
         """Whether the status will not change any more."""
         return self in _FINAL
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether another try should make do with it instead of starting anew."""
+        return self not in _UNWANTED
+
 
 _FINAL = frozenset({Verdict.SUCCEEDED, Verdict.FAILED, Verdict.STOPPED})
+
+_UNWANTED = frozenset({Verdict.FAILED, Verdict.STOPPED, Verdict.STOPPING})
 
 _RUNNING, _SUCCEEDED, _FAILED, _STOPPED = Verdict.RUNNING, Verdict.SUCCEEDED, Verdict.FAILED, Verdict.STOPPED
 
 _JOB = {
     "InProgress": _RUNNING,
-    "Stopping": _RUNNING,
+    "Stopping": Verdict.STOPPING,
     "Completed": _SUCCEEDED,
     "Failed": _FAILED,
     # A job that somebody stopped or that ran out of time did not do its work.
@@ -48,7 +57,7 @@ VERDICTS: Mapping[str, Mapping[str, Verdict]] = {
     "StepStatus": {
         "Starting": _RUNNING,
         "Executing": _RUNNING,
-        "Stopping": _RUNNING,
+        "Stopping": Verdict.STOPPING,
         "Stopped": _STOPPED,
         "Failed": _FAILED,
         "Succeeded": _SUCCEEDED,
@@ -82,7 +91,7 @@ VERDICTS: Mapping[str, Mapping[str, Verdict]] = {
     # EMR
     "StepState": {
         "PENDING": _RUNNING,
-        "CANCEL_PENDING": _RUNNING,
+        "CANCEL_PENDING": Verdict.STOPPING,
         "RUNNING": _RUNNING,
         "COMPLETED": _SUCCEEDED,
         "CANCELLED": _STOPPED,
@@ -107,7 +116,7 @@ VERDICTS: Mapping[str, Mapping[str, Verdict]] = {
         "SCHEDULED": _RUNNING,
         "QUEUED": _RUNNING,
         "RUNNING": _RUNNING,
-        "CANCELLING": _RUNNING,
+        "CANCELLING": Verdict.STOPPING,
         "SUCCESS": _SUCCEEDED,
         "FAILED": _FAILED,
         "CANCELLED": _STOPPED,

@@ -63,7 +63,7 @@ class EMR(StepRunner):
                 return self._submit(run, request, name)
             with aws_call("DescribeStep", step=run.step.name):
                 state = self.poll(run.clients, found)
-            if state.verdict not in {Verdict.FAILED, Verdict.STOPPED}:
+            if state.verdict.is_wanted:
                 _rename(request, name)
                 return state
         raise StepRequestError(f"{_MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)

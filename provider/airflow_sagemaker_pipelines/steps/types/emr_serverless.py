@@ -72,7 +72,7 @@ class EMRServerless(StepRunner):
         if not runs:
             return None
         state = self.poll(clients, _handle(application, runs[-1]))
-        return None if state.verdict in {Verdict.FAILED, Verdict.STOPPED} else state
+        return state if state.verdict.is_wanted else None
 
     def _start_run(self, run: StepRun, request: dict[str, Any]) -> State:
         client, job = run.clients("emr-serverless"), request["StartJobRun"]
@@ -83,7 +83,7 @@ class EMRServerless(StepRunner):
             with aws_call("GetJobRun", step=run.step.name):
                 state = self.poll(run.clients, _handle(job["applicationId"], answer["jobRunId"]))
             # One that has only just been started has not failed yet.
-            if state.verdict not in {Verdict.FAILED, Verdict.STOPPED}:
+            if state.verdict.is_wanted:
                 return state
         raise StepRequestError(f"{_MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
 
