@@ -17,6 +17,8 @@ pytestmark = pytest.mark.timeout(300)
 
 RULES = [
     {"kind": "Training", "name": "TrainForHours", "duration": 7200},
+    {"kind": "Processing", "name": "-Broken-", "outcome": "Failed", "reason": "AlgorithmError: broken"},
+    {"kind": "Processing", "name": "-Retried-", "outcome": "Failed", "reason": "CapacityError: full", "times": 1},
     {"kind": "Processing", "outputs": {"out": {"evaluation.json": {"metrics": {"rmse": 0.4}}}}},
 ]
 
@@ -31,6 +33,7 @@ class Runs:
     airflow: RealAirflow
     strict: str
     long: str
+    rules: str
     dags_test: DagsTest
 
     @property
@@ -50,14 +53,15 @@ def runs(tmp_path_factory):
     home = tmp_path_factory.mktemp("real-airflow")
     with real_airflow(home, rules=RULES) as airflow:
         api = airflow.api
-        for dag_id in ("long", "abalone"):
+        for dag_id in ("long", "rules", "abalone"):
             airflow.wait(f"no DAG {dag_id}: {api.import_errors()}", lambda dag_id=dag_id: api.has_dag(dag_id))
             api.unpause(dag_id)
         long = api.trigger("long", {})
+        rules = api.trigger("rules", {})
         strict = api.trigger("abalone", {"Threshold": 0.1})
         dags_test = airflow.start_dags_test("abalone")
         with dags_test.processes:
-            yield Runs(airflow, strict, long, dags_test)
+            yield Runs(airflow, strict, long, rules, dags_test)
 
 
 def job_of(runs, dag_run, task_id):
@@ -100,6 +104,26 @@ def test_a_scheduled_run_finishes(runs):
         "Create": "success",
         "TooBad": "skipped",
     }
+
+
+def test_loops_retries_and_handlers_work_under_a_scheduler(runs):
+    assert runs.airflow.ended("rules", runs.rules) == "success"
+    instances = runs.airflow.api.task_instances("rules", runs.rules)
+
+    assert sorted((item["task_id"], item["state"]) for item in instances) == [
+        ("Broken", "failed"),
+        ("Each", "success"),
+        ("Each", "success"),
+        ("Handler", "success"),
+        ("Loop", "success"),
+        ("Loop.items", "success"),
+        ("Retried", "success"),
+        ("Unreached", "skipped"),
+    ]
+    (retried,) = (item for item in instances if item["task_id"] == "Retried")
+    assert retried["try_number"] == 2
+    loop = runs.airflow.api.xcom("rules", runs.rules, "Loop")
+    assert (loop["Status"], loop["SucceededStepCount"]) == ("Succeeded", 2)
 
 
 def test_another_threshold_takes_the_other_branch(runs):

@@ -33,3 +33,37 @@ long = pipeline_dag(
     poll_interval=2,
     schedule=None,
 )
+
+_evaluate = next(step for step in json.loads(DEFINITION.read_text())["Steps"] if step["Name"] == "Evaluate")
+
+
+def _processing(name, **keys):
+    """Make a Processing step without references out of the definition's."""
+    arguments = {key: item for key, item in _evaluate["Arguments"].items() if key != "ProcessingInputs"}
+    return {"Name": name, "Type": "Processing", "Arguments": arguments, **keys}
+
+
+rules = pipeline_dag(
+    "rules",
+    {
+        "Version": "2020-12-01",
+        "Steps": [
+            {
+                "Name": "Loop",
+                "Type": "ForEach",
+                "Arguments": {"IterableItems": ["a", "b"], "MaxConcurrency": 2, "ForEachBody": [_processing("Each")]},
+            },
+            # The endpoint lets its first job fail.
+            _processing(
+                "Retried",
+                RetryPolicies=[{"ExceptionType": ["SageMaker.CAPACITY_ERROR"], "IntervalSeconds": 1, "MaxAttempts": 1}],
+            ),
+            _processing("Broken"),
+            _processing("Handler", DependsOn=[{"Step": "Broken", "Trigger": "Failed"}, "Loop"]),
+            _processing("Unreached", DependsOn=["Broken"]),
+        ],
+    },
+    role_arn=ROLE,
+    poll_interval=2,
+    schedule=None,
+)
