@@ -39,6 +39,7 @@ def pipeline_dag(
     capacity_timeout: float = 24 * 3600.0,
     callback_reply_queue_url: str | None = None,
     callbacks: Mapping[str, Fulfilment] | None = None,
+    experiments: bool = True,
     max_parallel_steps: int | None = None,
     overrides: Mapping[str, Override] | None = None,
     translator: StepTranslator | None = None,
@@ -69,6 +70,8 @@ def pipeline_dag(
         operator, such as an ``ApprovalOperator``, whose templates find the step's arguments with
         ``ti.xcom_pull(task_ids="<step>.arguments")``; a function ``(step, **arguments)`` that makes the operator; or a
         function that is called with the step's arguments, a dict, and returns a dict of its output parameters.
+    :param experiments: whether a definition with ``PipelineExperimentConfig`` has its jobs recorded in SageMaker
+        Experiments. Switch it off where the region or the role has none.
     :param max_parallel_steps: how many steps of a run may be at work at once: Airflow's ``max_active_tasks``. Airflow
         does not count tasks that wait in the triggerer. To bound the jobs on AWS, give the steps a pool that counts
         them: ``airflow pools set --include-deferred sagemaker 4 ""`` and ``default_args={"pool": "sagemaker"}``.
@@ -93,6 +96,7 @@ def pipeline_dag(
         capacity_timeout=capacity_timeout,
         callback_reply_queue_url=callback_reply_queue_url,
         callbacks=dict(callbacks or {}),
+        experiments=experiments,
         parameters=dict(parameters or {}),
         reads_conf=True,
     )
@@ -129,6 +133,7 @@ def pipeline_task_group(
     capacity_timeout: float = 24 * 3600.0,
     callback_reply_queue_url: str | None = None,
     callbacks: Mapping[str, Fulfilment] | None = None,
+    experiments: bool = True,
     overrides: Mapping[str, Override] | None = None,
     translator: StepTranslator | None = None,
     **group_arguments: Any,
@@ -154,6 +159,7 @@ def pipeline_task_group(
             capacity_timeout=capacity_timeout,
             callback_reply_queue_url=callback_reply_queue_url,
             callbacks=dict(callbacks or {}),
+            experiments=experiments,
             parameters=dict(parameters or {}),
             prefix=str(group.child_id("")),  # type: ignore[no-untyped-call]
         )

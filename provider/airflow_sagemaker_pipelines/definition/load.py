@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import gc
 import hashlib
 import json
 import os
 import re
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -60,9 +62,26 @@ def load_definition(source: DefinitionSource, *, overridden_steps: Collection[st
     if isinstance(source, PipelineDefinition):
         return source
     try:
-        return _read_document(_decode(_text_of(source)), overridden_steps)
+        with _collection_paused():
+            return _read_document(_decode(_text_of(source)), overridden_steps)
     except RecursionError:
         raise _failure("the document", "is nested too deep", "Flatten it") from None
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Pause Python's search for garbage in cycles, of which loading makes none.
+
+    A definition is many small objects at once, which sets that search off again and again, each time through all of
+    Airflow: it took four fifths of the time to load 500 steps.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _failure(where: str, what: str, fix: str) -> PipelineDefinitionError:

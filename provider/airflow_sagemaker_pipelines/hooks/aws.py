@@ -35,6 +35,12 @@ class AwsConnection:
         return asdict(self)
 
 
+#: Seconds to wait for an answer, by service, where the connection and the DAG's author say nothing. A Lambda function
+#: answers when it has ended, after the 10 minutes of a Lambda step at most; with botocore's 60 seconds the client would
+#: give up, and its repetitions would invoke the function again and again.
+_PATIENCE = {"lambda": 630}
+
+
 class AwsClients:
     """Makes boto3 clients and keeps them; usable from several threads, as clients are.
 
@@ -63,8 +69,17 @@ class AwsClients:
     def __call__(self, service: str) -> Any:
         """Return the client of a service."""
         if service not in self._clients:
-            self._clients[service] = self._hook(service).get_conn()
+            self._clients[service] = self._make(service)
         return self._clients[service]
+
+    def _make(self, service: str) -> Any:
+        hook = self._hook(service)
+        if service not in _PATIENCE:
+            return hook.get_conn()
+        from botocore.config import Config  # noqa: PLC0415
+
+        patient = Config(read_timeout=_PATIENCE[service], tcp_keepalive=True).merge(hook.config)
+        return hook.get_client_type(config=patient)
 
     @property
     def region_name(self) -> str:

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 _IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-sklearn-automl:2.5-1-cpu-py3"
 _SECONDARY = {"InProgress": "Starting", "Stopping": "Stopping"}
+# What SDK 2's AutoMLStep.get_best_auto_ml_model() reads of the best candidate's container.
+_ENVIRONMENT = {
+    "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv",
+    "SAGEMAKER_INFERENCE_OUTPUT": "predicted_label",
+    "SAGEMAKER_INFERENCE_SUPPORTED": "predicted_label,probability,probabilities,labels",
+    "SAGEMAKER_PROGRAM": "sagemaker_serve",
+    "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/sagemaker_serve.py",
+}
 
 
 class AutoMLBehaviour(Behaviour):
@@ -72,7 +80,7 @@ def _best_candidate(resource: Resource) -> dict[str, Any]:
             {
                 "Image": _IMAGE,
                 "ModelDataUrl": f"{root}/sagemaker-automl-candidates/{name}/output/model.tar.gz",
-                "Environment": {},
+                "Environment": {**_ENVIRONMENT, "MODEL_NAME": name},
             }
         ],
         "CreationTime": resource.created,

@@ -14,6 +14,7 @@ from moto.sagemaker.responses import SageMakerResponse
 from . import operations
 from .engine import Engine
 from .errors import AwsError, not_implemented
+from .experiments import ExperimentsBackend
 from .service_model import operation_model
 from .state import current
 from .store import Store
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 Answer = tuple[int, dict[str, Any], str]
 
 
-class LocalSageMakerBackend(SageMakerModelBackend):
+class LocalSageMakerBackend(ExperimentsBackend):
     """moto's backend of one account and region, with an engine for the resources that are ours."""
 
     def __init__(self, region_name: str, account_id: str) -> None:

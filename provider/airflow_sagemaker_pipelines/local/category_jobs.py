@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -39,11 +41,27 @@ class JobBehaviour(Behaviour):
     """A job without a life of its own but the clock's."""
 
     def describe(self, resource: Resource) -> dict[str, Any]:
-        """Return the secondary status, of which there is one at a time."""
+        """Return the secondary status, of which there is one at a time, and the document with what the job adds."""
         status = str(resource.status)
         secondary = _SECONDARY.get(status, status)
         entry: dict[str, Any] = {"Status": secondary, "StartTime": resource.started or time.time()}
-        return {"SecondaryStatus": secondary, "SecondaryStatusTransitions": [entry]}
+        answer: dict[str, Any] = {"SecondaryStatus": secondary, "SecondaryStatusTransitions": [entry]}
+        if status == "Completed":
+            answer["JobConfigDocument"] = _with_service_output(resource)
+        return answer
+
+
+def _with_service_output(resource: Resource) -> str:
+    """Return the job's document with the MLflow run, where SDK 3's evaluation pipelines look for it."""
+    text: str = resource.request["JobConfigDocument"]
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(document, dict):
+        return text
+    run = {"ExperimentId": "1", "RunId": uuid.uuid5(uuid.NAMESPACE_URL, resource.arn).hex, "RunName": resource.name}
+    return json.dumps({"ServiceOutput": {"MlflowDetails": run}, **document})
 
 
 def _kind(params: Mapping[str, Any]) -> Kind:

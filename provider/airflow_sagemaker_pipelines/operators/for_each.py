@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
-from airflow_sagemaker_pipelines.definition import ExpressionError, ForEachStep
+from airflow_sagemaker_pipelines.definition import ExpressionError, ForEachStep, StepType
 from airflow_sagemaker_pipelines.operators.admission import OUTCOME_KEY, STOPPED
+from airflow_sagemaker_pipelines.operators.callback import SageMakerCallbackOperator
 from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.retries import retries_of
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
@@ -17,6 +18,7 @@ from airflow_sagemaker_pipelines.steps.status import Verdict
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_sagemaker_pipelines.definition import Step
     from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
     from airflow_sagemaker_pipelines.steps.for_each import ChildStep
     from airflow_sagemaker_pipelines.steps.runner import StepRun
@@ -95,6 +97,10 @@ def _verdict(state: str, task_id: str, index: int, ti: Any) -> Verdict:
     return Verdict.STOPPED if stopped else Verdict.FAILED
 
 
+def _operator_class(child: Step) -> type[SageMakerStepOperator]:
+    return SageMakerCallbackOperator if child.type is StepType.CALLBACK else SageMakerStepOperator
+
+
 def loop_tasks(
     step: ForEachStep,
     pipeline: Pipeline,
@@ -122,18 +128,22 @@ def loop_tasks(
         author_retries = own.pop("retries", None)
         if author_retries is None:
             author_retries = items.author_retries
-        mapped[child.name] = SageMakerStepOperator.partial(
-            task_id=child.name,
-            step=child,
-            pipeline=pipeline,
-            author_retries=author_retries,
-            # A mapped task's retries are known to the scheduler before there is an operator that could work them out.
-            retries=max(author_retries, retries_of(child)),
-            doc_md=documentation(child),
-            max_active_tis_per_dagrun=step.max_concurrency,
-            **({"dag": arguments["dag"]} if "dag" in arguments else {}),
-            **own,
-        ).expand(item=items.output)
+        mapped[child.name] = (
+            _operator_class(child)
+            .partial(
+                task_id=child.name,
+                step=child,
+                pipeline=pipeline,
+                author_retries=author_retries,
+                # A mapped task's retries are known to the scheduler before there is an operator that could work them out.
+                retries=max(author_retries, retries_of(child)),
+                doc_md=documentation(child),
+                max_active_tis_per_dagrun=step.max_concurrency,
+                **({"dag": arguments["dag"]} if "dag" in arguments else {}),
+                **own,
+            )
+            .expand(item=items.output)
+        )
     for child in step.body:
         task = mapped[child.name]
         before = [mapped[name] for name in pipeline.definition.body_upstreams(step)[child.name]]

@@ -33,6 +33,7 @@ class Pipeline:
     :param prefix: what task ids have before the step's name.
     :param callback_reply_queue_url: the SQS queue into which workers reply to Callback steps; may hold Jinja.
     :param callbacks: by Callback step, what fulfils it inside the DAG.
+    :param experiments: whether jobs are recorded under the definition's experiment.
     :param reads_conf: whether a run's conf may override parameters, as it does in a DAG of its own.
     """
 
@@ -45,6 +46,7 @@ class Pipeline:
     parameters: Mapping[str, object] = field(default_factory=dict)
     callback_reply_queue_url: str | None = None
     callbacks: Mapping[str, Any] = field(default_factory=dict)
+    experiments: bool = True
     prefix: str = ""
     reads_conf: bool = False
 

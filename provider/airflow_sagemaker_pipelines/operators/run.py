@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: The XCom key under which a task says what it made, before it waits.
 HANDLE_KEY = "sagemaker_resource"
 
+#: The XCom key under which a task whose step was found in the cache names the job that the result comes from.
+CACHE_HIT_KEY = "sagemaker_cache_hit"
+
 _ROLE_ARN = re.compile(r"arn:(?P<partition>[^:]+):iam::(?P<account>\d{12}):role/.+")
 
 #: A JSON file that an expression reads is at most this large; AWS does not say its own limit.
@@ -80,6 +83,8 @@ def step_run(
         scope=_with_experiment(pipeline, scope),
         clients=clients,
         made=UpstreamXComs(step, pipeline, ti, key=HANDLE_KEY),
+        uses_experiments=pipeline.experiments,
+        mlflow=_mlflow(pipeline),
     )
 
 
@@ -105,6 +110,14 @@ def first_try_age(context: Mapping[str, Any]) -> timedelta:
         began = now.isoformat()
         store.set(key, began)
     return now - datetime.fromisoformat(str(began))
+
+
+def _mlflow(pipeline: Pipeline) -> dict[str, str]:
+    config = pipeline.definition.mlflow_config
+    if config is None:
+        return {}
+    name = {"MlflowExperimentName": config.experiment_name} if config.experiment_name else {}
+    return {"MlflowResourceArn": config.resource_arn, **name}
 
 
 def _with_experiment(pipeline: Pipeline, scope: Scope) -> Scope:

@@ -29,7 +29,7 @@ from airflow_sagemaker_pipelines.operators.retries import (
     decide,
     retries_of,
 )
-from airflow_sagemaker_pipelines.operators.run import HANDLE_KEY, first_try_age, life_of, step_run
+from airflow_sagemaker_pipelines.operators.run import CACHE_HIT_KEY, HANDLE_KEY, first_try_age, life_of, step_run
 from airflow_sagemaker_pipelines.steps.errors import (
     FailStepError,
     StepCallError,
@@ -74,6 +74,10 @@ class SageMakerStepOperator(BaseOperator):
     * ``execution_timeout`` counts while the task waits, too; when it passes, what runs is stopped.
 
     * A failed try is repeated as the step's ``RetryPolicies`` say, then as often as the author's ``retries``.
+    * A step with ``CacheConfig`` whose key attributes are those of an earlier run's job makes no job: that job's answer
+      is the result, and the XCom ``sagemaker_cache_hit`` names it. After a clear it may be the task's own earlier job.
+      Only Processing, Training, Tuning, Transform, AutoML, QualityCheck and ClarifyCheck steps are cached; for others
+      ``CacheConfig`` is ignored, which the log says.
     * When a quota is reached, the task waits for its turn, see ``capacity_timeout`` of the pipeline.
 
     :param step: the step.
@@ -208,6 +212,7 @@ class SageMakerStepOperator(BaseOperator):
     def _start(self, context: Context, *, waited_since: float | None, waits: int) -> Any:
         if self._run is None or self.request is None:
             raise StepRequestError("its request was not rendered", step=self.step.name)
+        self._note_ignored_cache()
         shown = dict(self.request)
         try:
             state = self.runner.start(self._run, self.request)
@@ -245,12 +250,23 @@ class SageMakerStepOperator(BaseOperator):
         self.log.warning("%s. Trying again in %.0f s", error, trigger.until - time.time())
         self.defer(trigger=trigger, method_name="start_again")
 
+    def _note_ignored_cache(self) -> None:
+        if self.step.cache_config.enabled:
+            from airflow_sagemaker_pipelines.steps.cache import note_ignored  # noqa: PLC0415
+
+            note_ignored(self.step)
+
     def _note(self, context: Context, state: State) -> None:
         """Say what was made before waiting, for people, and for whoever must stop it."""
         self._handle = state.handle
         if not state.handle:
             return
-        self.log.info("Step '%s' runs as %s", self.step.name, self.runner.resource(state.handle))
+        if state.cache_hit is not None:
+            source = self.runner.resource(state.handle)
+            self.log.info("Step '%s' was found in the cache: its result is that of %s", self.step.name, source)
+            context["ti"].xcom_push(key=CACHE_HIT_KEY, value=dict(state.cache_hit))
+        else:
+            self.log.info("Step '%s' runs as %s", self.step.name, self.runner.resource(state.handle))
         context["ti"].xcom_push(key=HANDLE_KEY, value=state.handle)
 
     def _wait(self) -> NoReturn:

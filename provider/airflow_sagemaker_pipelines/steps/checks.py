@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
@@ -87,9 +87,19 @@ class Check(Processing):
         state = super().start(run, request)
         return replace(state, handle={**state.handle, "check": check})
 
-    def _look(self, run: StepRun, handle: Handle) -> State:
-        # A job that has found violations counts as failed here, too.
-        return super()._look(run, {**handle, "check": self._check(run)})
+    def look(self, run: StepRun, handle: Handle) -> State:
+        """Ask AWS for the state; a job that has found violations counts as failed here, too."""
+        return super().look(run, {**handle, "check": self._check(run)})
+
+    def is_reusable(self, run: StepRun, state: State) -> bool:
+        """Whether the report at a job's output location is its own, so that it tells what that job has found."""
+        if state.handle["check"]["skip"]:
+            return True
+        report = f"{output_uri(state.description, self.output_name)}/{VIOLATIONS_FILE}"
+        # S3 tells whole seconds.
+        after = datetime.fromisoformat(state.description["ProcessingEndTime"]) + timedelta(seconds=1)
+        with aws_call("GetObject", step=run.step.name):
+            return read_file(run.clients, report, since=after) is None
 
     def _check(self, run: StepRun) -> dict[str, Any]:
         skip, register = flag(run, "SkipCheck", default=False), flag(run, "RegisterNewBaseline", default=False)

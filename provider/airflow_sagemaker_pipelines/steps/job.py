@@ -11,8 +11,10 @@ from botocore.exceptions import ClientError
 
 from airflow_sagemaker_pipelines.definition import ExecutionVariable
 from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, error_code, error_message, to_json
+from airflow_sagemaker_pipelines.steps.cache import cache_key, find_cached
 from airflow_sagemaker_pipelines.steps.errors import StepRequestError
 from airflow_sagemaker_pipelines.steps.execution import ExecutionVariables
+from airflow_sagemaker_pipelines.steps.experiments import add_experiment, add_mlflow, ensure_experiment
 from airflow_sagemaker_pipelines.steps.names import LONG_NAME
 from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun, StepRunner
 from airflow_sagemaker_pipelines.steps.status import Verdict, verdict
@@ -81,9 +83,9 @@ class NamedResource(StepRunner):
             if self._create(run, request):
                 return self.started(run.clients, handle)
             # An earlier try created it, or this one did and the answer was lost.
-            state = self._look(run, handle)
+            state = self.look(run, handle)
             self.check_found(run, request, state)
-            if state.verdict not in {Verdict.FAILED, Verdict.STOPPED}:
+            if state.verdict.is_wanted:
                 return state
         raise StepRequestError(f"{_MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
 
@@ -93,7 +95,11 @@ class NamedResource(StepRunner):
         :raises StepError: if it is not what the step describes.
         """
 
-    def _look(self, run: StepRun, handle: Handle) -> State:
+    def look(self, run: StepRun, handle: Handle) -> State:
+        """Ask AWS for the state of what a step has made, in this run or another.
+
+        :raises StepError: if AWS does not tell.
+        """
         with aws_call(operation_name(self.describe), step=run.step.name):
             return self.poll(run.clients, handle)
 
@@ -122,6 +128,46 @@ class SageMakerJob(NamedResource):
     log_group: ClassVar[str | None] = None
     #: The part of the console's URL, ``#/jobs/<name>``.
     console: ClassVar[str]
+
+    def name(self, run: StepRun, *, generation: int) -> str:
+        """Return the name of one generation; that of a cached step tells its key attributes."""
+        key = cache_key(run)
+        if key is None:
+            return super().name(run, generation=generation)
+        prefix = run.resolve(run.step.arguments.get(self.name_member))
+        return run.identity.name(generation, prefix=prefix, limit=self.name_limit, token=key.token)
+
+    def complete(self, run: StepRun, request: dict[str, Any]) -> None:
+        """Add the role, and where the job is recorded."""
+        super().complete(run, request)
+        operation = operation_name(self.create)
+        add_experiment(run, request, operation)
+        add_mlflow(run, request, operation)
+
+    def start(self, run: StepRun, request: dict[str, Any]) -> State:
+        """Create the job, or find what an earlier try created, or what an earlier run left in the cache."""
+        # This run's own job comes first: a retry attaches to it, whatever other runs have finished since.
+        key = cache_key(run)
+        if key is not None and not self._exists(run, self.handle(run, request)):
+            cached = find_cached(self, run, request, key)
+            if cached is not None:
+                return cached
+        ensure_experiment(run, request)
+        return super().start(run, request)
+
+    def is_reusable(self, run: StepRun, state: State) -> bool:
+        """Whether the result of an earlier run, which succeeded with the same key attributes, may be used."""
+        return True
+
+    def _exists(self, run: StepRun, handle: Handle) -> bool:
+        with aws_call(operation_name(self.describe), step=run.step.name):
+            try:
+                getattr(run.clients("sagemaker"), self.describe)(**self.key(handle))
+            except ClientError as error:
+                if not is_missing(error):
+                    raise
+                return False
+        return True
 
     def poll(self, clients: Clients, handle: Handle) -> State:
         """Describe the job."""

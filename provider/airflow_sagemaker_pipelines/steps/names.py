@@ -56,7 +56,9 @@ class TaskIdentity:
     execution_id: str
     step_name: str
 
-    def name(self, generation: int, *, prefix: str | None = None, limit: int = LONG_NAME) -> str:
+    def name(
+        self, generation: int, *, prefix: str | None = None, limit: int = LONG_NAME, token: str | None = None
+    ) -> str:
         """Return the name of the job of one generation, unique and stable.
 
         ``pipelines-<execution id>-<step>-<token>[-<generation>]``, or ``<prefix>-<execution id>-<token>…`` when the
@@ -65,8 +67,12 @@ class TaskIdentity:
         :param generation: how many earlier jobs of this life failed or were stopped.
         :param prefix: the name member in the step's arguments.
         :param limit: the most characters the name may have.
+        :param token: instead of the one of this life, for names that tell what was made; always whole in the name.
         """
-        end = f"{self.token('name')}{f'-{generation}' if generation else ''}"
+        if token and self.life:
+            end = f"{token}-{self.life}x{generation}"
+        else:
+            end = f"{token or self.token('name')}{f'-{generation}' if generation else ''}"
         if prefix:
             return _fit(prefix, f"{self.execution_id}-{end}", limit)
         if limit < LONG_NAME:

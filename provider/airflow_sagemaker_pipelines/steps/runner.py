@@ -29,6 +29,10 @@ class StepRun:
     clients: Clients
     made: Mapping[str, Handle] = field(default_factory=dict)
     """By step name: what upstream steps have started, also those that failed or were stopped and have no outputs."""
+    uses_experiments: bool = True
+    """Whether jobs are recorded under the experiment that the scope names, if it names one."""
+    mlflow: Mapping[str, str] = field(default_factory=dict)
+    """The ``MlflowConfig`` of jobs that take one; empty: none."""
 
     def resolve(self, value: Any) -> Any:
         """Resolve expressions.
@@ -51,6 +55,8 @@ class State:
     """The last Describe answer; empty right after a start."""
     reason: str | None = None
     """Why it failed or was stopped, in AWS's words."""
+    cache_hit: Mapping[str, str] | None = None
+    """``{"source_job": name, "source_arn": ARN}`` when an earlier run made it and ``CacheConfig`` lets it stand in."""
 
 
 class StepRunner(ABC):
