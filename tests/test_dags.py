@@ -158,6 +158,12 @@ def test_dag_arguments_pass_through():
     assert dag.params["mine"] == 1
 
 
+def test_a_run_has_at_most_so_many_steps_at_work():
+    document = {"Version": "2020-12-01", "Steps": []}
+
+    assert pipeline_dag("d", document, max_parallel_steps=3).max_active_tasks == 3
+
+
 def test_params_are_not_repeated_in_every_serialized_task():
     parameters = [{"Name": f"P{i}", "Type": "String", "DefaultValue": "x"} for i in range(20)]
     dag = pipeline_dag("abalone", definition(training("Train"), parameters=parameters), start_date=START)

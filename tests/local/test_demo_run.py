@@ -18,7 +18,7 @@ from airflow_sagemaker_pipelines.local.demo.results import artifacts, packages, 
 from airflow_sagemaker_pipelines.local.demo.rows import NOTED_KEY, Row, find, order, resource, row
 from airflow_sagemaker_pipelines.local.demo.run import Run, Runner, last_error
 from airflow_sagemaker_pipelines.local.demo.table import ChangeLines, LiveTable, run_table, run_view
-from airflow_sagemaker_pipelines.triggers.step import HANDLE_KEY
+from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -15,10 +15,10 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.serde import deserialize, serialize
 
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
-from airflow_sagemaker_pipelines.operators.run import HANDLE_KEY
 from airflow_sagemaker_pipelines.triggers import replies
 from airflow_sagemaker_pipelines.triggers.callback import CallbackTrigger
 from airflow_sagemaker_pipelines.triggers.step import REFUSED, TIMED_OUT
+from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 from tests.operators.worker import Server
 
 MESSAGE = {"token": "mine", "pipelineExecutionArn": "arn", "arguments": {"n": 5}, "status": "Executing"}

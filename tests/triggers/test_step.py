@@ -15,7 +15,8 @@ from airflow.sdk.serde import deserialize, serialize
 
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.triggers import step as triggers
-from airflow_sagemaker_pipelines.triggers.step import HANDLE_KEY, REFUSED, TIMED_OUT, StepTrigger
+from airflow_sagemaker_pipelines.triggers.step import REFUSED, TIMED_OUT, StepTrigger
+from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 from tests.operators.worker import Server, event_of
 from tests.triggers.faulty_proxy import DENIED, GARBAGE, SERVER_ERROR, THROTTLED, faulty_proxy
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException, AirflowSkipException
 from airflow_sagemaker_pipelines.definition import Problem, Selection, Step, StepSelectionError, Trigger
+from airflow_sagemaker_pipelines.xcom_keys import OUTCOME_KEY, STOPPED
 
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.definition import Graph
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 #: The params by which a run selects steps; also fields of the trigger form.
 SELECTED_STEPS = "selected_steps"
 REUSE_FROM_RUN = "reuse_from_run"
-
-#: XCom key and value by which a task says that its resource was stopped: Airflow itself only knows "failed".
-OUTCOME_KEY = "sagemaker_outcome"
-STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)

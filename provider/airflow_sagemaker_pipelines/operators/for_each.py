@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
 from airflow_sagemaker_pipelines.definition import ExpressionError, ForEachStep, StepType
-from airflow_sagemaker_pipelines.operators.admission import OUTCOME_KEY, STOPPED
 from airflow_sagemaker_pipelines.operators.callback import SageMakerCallbackOperator
 from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.retries import retries_of
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 from airflow_sagemaker_pipelines.steps.errors import StepFailedError
 from airflow_sagemaker_pipelines.steps.status import Verdict
+from airflow_sagemaker_pipelines.xcom_keys import OUTCOME_KEY, STOPPED
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -135,7 +135,7 @@ def loop_tasks(
                 step=child,
                 pipeline=pipeline,
                 author_retries=author_retries,
-                # A mapped task's retries are known to the scheduler before there is an operator that could work them out.
+                # The scheduler wants a mapped task's retries before there is an operator to work them out.
                 retries=max(author_retries, retries_of(child)),
                 doc_md=documentation(child),
                 max_active_tis_per_dagrun=step.max_concurrency,

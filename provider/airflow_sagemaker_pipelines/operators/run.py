@@ -14,16 +14,11 @@ from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.steps.errors import StepRequestError
 from airflow_sagemaker_pipelines.steps.execution import ExecutionVariables, PipelineExecution
 from airflow_sagemaker_pipelines.steps.names import TaskIdentity, execution_id
+from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.hooks.aws import AwsClients
     from airflow_sagemaker_pipelines.steps.runner import StepRun
-
-#: The XCom key under which a task says what it made, before it waits.
-HANDLE_KEY = "sagemaker_resource"
-
-#: The XCom key under which a task whose step was found in the cache names the job that the result comes from.
-CACHE_HIT_KEY = "sagemaker_cache_hit"
 
 _ROLE_ARN = re.compile(r"arn:(?P<partition>[^:]+):iam::(?P<account>\d{12}):role/.+")
 

@@ -19,7 +19,7 @@ from airflow_sagemaker_pipelines.links.console import (
     console_url,
     log_url,
 )
-from airflow_sagemaker_pipelines.operators.admission import OUTCOME_KEY, STOPPED, Reuse, admit
+from airflow_sagemaker_pipelines.operators.admission import Reuse, admit
 from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.retries import (
@@ -29,7 +29,6 @@ from airflow_sagemaker_pipelines.operators.retries import (
     decide,
     retries_of,
 )
-from airflow_sagemaker_pipelines.operators.run import CACHE_HIT_KEY, HANDLE_KEY, first_try_age, life_of, step_run
 from airflow_sagemaker_pipelines.steps.errors import (
     FailStepError,
     StepCallError,
@@ -40,6 +39,7 @@ from airflow_sagemaker_pipelines.steps.errors import (
     StepTimeoutError,
 )
 from airflow_sagemaker_pipelines.steps.status import Verdict
+from airflow_sagemaker_pipelines.xcom_keys import CACHE_HIT_KEY, HANDLE_KEY, OUTCOME_KEY, STOPPED
 
 if TYPE_CHECKING:
     import jinja2
@@ -170,6 +170,8 @@ class SageMakerStepOperator(BaseOperator):
             # The fields were rendered and shown before the wait; without them Airflow keeps what it has.
             self.template_fields = ()
             return
+        from airflow_sagemaker_pipelines.operators.run import step_run  # noqa: PLC0415 - not to parse a DAG
+
         try:
             self._reuse = admit(self.step, self.pipeline, context, looks=self.looks_upstream)
             if self._reuse is not None:
@@ -321,6 +323,8 @@ class SageMakerStepOperator(BaseOperator):
 
     def decide_retry(self, error: BaseException, context: Context) -> Decision:
         """Decide whether a failed try is followed by another one."""
+        from airflow_sagemaker_pipelines.operators.run import first_try_age, life_of  # noqa: PLC0415
+
         ti = context["ti"]
         return decide(
             error,

@@ -11,8 +11,6 @@ from airflow_sagemaker_pipelines.definition.errors import ProblemsError
 from airflow_sagemaker_pipelines.definition.reader import nearest
 from airflow_sagemaker_pipelines.operators.callback import SageMakerCallbackOperator
 from airflow_sagemaker_pipelines.operators.condition import SageMakerConditionOperator
-from airflow_sagemaker_pipelines.operators.for_each import loop_tasks
-from airflow_sagemaker_pipelines.operators.fulfilment import fulfilled_tasks
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 
 if TYPE_CHECKING:
@@ -92,9 +90,14 @@ class StepTranslator:
         """
         if isinstance(step, ForEachStep):
             body = arguments.pop("body_arguments", {})
+            # Few pipelines have loops or fulfilled callbacks; the others need not import what makes them.
+            from airflow_sagemaker_pipelines.operators.for_each import loop_tasks  # noqa: PLC0415
+
             items, iterations, task = loop_tasks(step, pipeline, arguments=arguments, body_arguments=body)
             return StepTasks(task=task, before=[items], inner=iterations)
         if step.name in pipeline.callbacks:
+            from airflow_sagemaker_pipelines.operators.fulfilment import fulfilled_tasks  # noqa: PLC0415
+
             first, answer, last = fulfilled_tasks(step, pipeline, arguments)
             return StepTasks(task=last, before=[first, answer])
         return StepTasks(task=self.operator_class(step)(step=step, pipeline=pipeline, **arguments))

@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection, shared_clients
-from airflow_sagemaker_pipelines.operators.run import HANDLE_KEY
+from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,13 @@
+"""The XCom keys under which a step's task leaves more than its result."""
+
+from __future__ import annotations
+
+#: What the task has made, before it waits: for people, and for whoever must stop it.
+HANDLE_KEY = "sagemaker_resource"
+
+#: The job of an earlier run whose result stands in for one of this run.
+CACHE_HIT_KEY = "sagemaker_cache_hit"
+
+#: How the task ended where Airflow only knows "failed".
+OUTCOME_KEY = "sagemaker_outcome"
+STOPPED = "stopped"
