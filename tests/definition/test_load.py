@@ -55,6 +55,27 @@ class StaticPipeline:
         return TEXT
 
 
+class RemotePath:
+    """Can be read, but has no path on this machine: Airflow's ObjectStoragePath is one."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def read_bytes(self):
+        if isinstance(self.content, Exception):
+            raise self.content
+        return self.content
+
+
+def test_a_path_somewhere_else_is_read_by_its_own_means():
+    assert load_definition(RemotePath(TEXT.encode())).digest == load_definition(TEXT).digest
+
+
+def test_a_path_somewhere_else_that_cannot_be_read_says_why():
+    with pytest.raises(PipelineDefinitionError, match="no such bucket"):
+        load_definition(RemotePath(OSError("no such bucket")))
+
+
 class FailingPathLike(os.PathLike):
     def __init__(self, error):
         self.error = error

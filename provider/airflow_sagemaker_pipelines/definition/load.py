@@ -115,6 +115,9 @@ def _read(source: object) -> bytes:
         return _read_file(source)
     if isinstance(source, Mapping):
         return _encode(source)
+    if callable(read_bytes := getattr(source, "read_bytes", None)) and not isinstance(source, type):
+        # A path somewhere else than on this machine, such as Airflow's ObjectStoragePath.
+        return bytes(read_bytes())
     definition = None if isinstance(source, type) else getattr(source, "definition", None)
     if not callable(definition):
         raise _failure(

@@ -37,7 +37,7 @@ class AwsConnection:
 
 #: Seconds to wait for an answer, by service, where the connection and the DAG's author say nothing. A Lambda function
 #: answers when it has ended, after the 10 minutes of a Lambda step at most; with botocore's 60 seconds the client would
-#: give up, and its repetitions would invoke the function again and again.
+#: give up. It never repeats a call by itself, which would invoke a function twice without anybody knowing.
 _PATIENCE = {"lambda": 630}
 
 
@@ -78,7 +78,12 @@ class AwsClients:
             return hook.get_conn()
         from botocore.config import Config  # noqa: PLC0415
 
-        patient = Config(read_timeout=_PATIENCE[service], tcp_keepalive=True).merge(hook.config)
+        settings: dict[str, Any] = {
+            "read_timeout": _PATIENCE[service],
+            "tcp_keepalive": True,
+            "retries": {"total_max_attempts": 1},
+        }
+        patient = Config(**settings).merge(hook.config)
         return hook.get_client_type(config=patient)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_sagemaker_pipelines._compat import RetryDecision, RetryPolicy
 from airflow_sagemaker_pipelines.definition import Step, StepType, policies
 from airflow_sagemaker_pipelines.definition.policies import ExceptionType
-from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepFailedError
+from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES, StepCallError, StepFailedError
 
 #: "Retried by default on every step type", exponentially from one second; AWS does not say how often.
 IMPLICIT_POLICY = policies.RetryPolicy(
@@ -51,6 +51,8 @@ def _attempts(policy: policies.RetryPolicy) -> int:
 def exception_types(error: BaseException, step: Step) -> frozenset[ExceptionType]:
     """Classify a failure as retry policies do (section 4.2 of the AWS semantics)."""
     if isinstance(error, StepCallError):
+        if error.code == "CapacityError":
+            return frozenset({ExceptionType.CAPACITY_ERROR})
         if error.code in RESOURCE_LIMIT_CODES:
             emr = step.type in {StepType.EMR, StepType.EMR_SERVERLESS}
             return frozenset({ExceptionType.EMR_RESOURCE_LIMIT if emr else ExceptionType.RESOURCE_LIMIT})
@@ -59,9 +61,6 @@ def exception_types(error: BaseException, step: Step) -> frozenset[ExceptionType
     if isinstance(error, StepFailedError):
         return _job_exception_types(error.message, step)
     return frozenset()
-
-
-RESOURCE_LIMIT_CODES = frozenset({"ResourceLimitExceeded", "LimitExceededException"})
 
 
 def _job_exception_types(reason: str, step: Step) -> frozenset[ExceptionType]:

@@ -11,7 +11,6 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 
 from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES, AirflowFailException, resumes_with
 from airflow_sagemaker_pipelines.definition import PipelineParameterError, Step, StepSelectionError
-from airflow_sagemaker_pipelines.definition.policies import ExceptionType
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients
 from airflow_sagemaker_pipelines.links.console import (
     CloudWatchLogsLink,
@@ -23,13 +22,14 @@ from airflow_sagemaker_pipelines.operators.admission import Reuse, admit
 from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.retries import (
-    RESOURCE_LIMIT_CODES,
     STEP_RETRY_POLICY,
     Decision,
     decide,
+    exception_types,
     retries_of,
 )
 from airflow_sagemaker_pipelines.steps.errors import (
+    RESOURCE_LIMIT_CODES,
     FailStepError,
     StepCallError,
     StepError,
@@ -237,10 +237,7 @@ class SageMakerStepOperator(BaseOperator):
     def _waits_for_capacity(self, error: StepCallError) -> bool:
         """Whether a refused start waits for its turn instead of failing: unless the definition says how to retry."""
         covered = {kind for policy in self.step.retry_policies for kind in policy.exception_types}
-        return error.code in RESOURCE_LIMIT_CODES and not covered & {
-            ExceptionType.RESOURCE_LIMIT,
-            ExceptionType.EMR_RESOURCE_LIMIT,
-        }
+        return error.code in RESOURCE_LIMIT_CODES and not covered & exception_types(error, self.step)
 
     def _wait_for_capacity(self, error: StepCallError, since: float, waits: int) -> None:
         from airflow_sagemaker_pipelines.triggers.capacity import CapacityTrigger  # noqa: PLC0415

@@ -18,7 +18,7 @@ from botocore.exceptions import (
     IncompleteReadError,
 )
 
-from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepError, StepRequestError
+from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES, StepCallError, StepError, StepRequestError
 from airflow_sagemaker_pipelines.steps.execution import iso_time
 
 
@@ -52,7 +52,6 @@ _SERVICE_FAULTS = frozenset(
     {"InternalFailure", "InternalError", "InternalServerError", "InternalServerException", "ServiceUnavailable",
      "ServiceUnavailableException", "ServiceException"}
 )  # fmt: skip
-_RESOURCE_LIMITS = frozenset({"ResourceLimitExceeded", "LimitExceededException", "CapacityError"})
 _SERVER_ERROR = 500
 
 
@@ -102,7 +101,7 @@ def aws_call(operation: str, *, step: str) -> Iterator[None]:
 
 def _call_error(error: ClientError | BotoCoreError, *, step: str, operation: str) -> StepError:
     code = error_code(error)
-    cls = StepCallError if is_transient(error) or code in _RESOURCE_LIMITS else StepRequestError
+    cls = StepCallError if is_transient(error) or code in RESOURCE_LIMIT_CODES else StepRequestError
     where = f"{operation} was refused with {code}" if code else f"{operation} got no answer"
     return cls(f"{where}: {error_message(error)}", step=step, code=code)
 

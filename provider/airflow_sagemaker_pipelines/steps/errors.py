@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+#: AWS's codes for "there is no room for this now": a quota is reached, or no machines are left.
+RESOURCE_LIMIT_CODES = frozenset({"ResourceLimitExceeded", "LimitExceededException", "CapacityError"})
+
 
 class StepError(Exception):
     """A step did not succeed.

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from botocore.exceptions import ReadTimeoutError
+
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.steps.aws import aws_call
-from airflow_sagemaker_pipelines.steps.errors import StepFailedError
+from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepFailedError, StepTimeoutError
 from airflow_sagemaker_pipelines.steps.outputs import declared_outputs
 from airflow_sagemaker_pipelines.steps.runner import State, StepRun, StepRunner
 from airflow_sagemaker_pipelines.steps.status import Verdict
@@ -34,14 +36,21 @@ class LambdaFunction(StepRunner):
     def start(self, run: StepRun, request: dict[str, Any]) -> State:
         """Invoke the function and read the declared outputs from the top level of its result."""
         name = request["FunctionName"]
-        with aws_call("Invoke", step=run.step.name):
-            answer = run.clients("lambda").invoke(
-                FunctionName=name,
-                InvocationType="RequestResponse",
-                Payload=json.dumps(request["Payload"]).encode(),
-            )
-            body = answer["Payload"].read().decode()
         resource = f"{self.noun} {name}"
+        try:
+            with aws_call("Invoke", step=run.step.name):
+                answer = run.clients("lambda").invoke(
+                    FunctionName=name,
+                    InvocationType="RequestResponse",
+                    Payload=json.dumps(request["Payload"]).encode(),
+                )
+                body = answer["Payload"].read().decode()
+        except StepCallError as error:
+            if not isinstance(error.__cause__, ReadTimeoutError):
+                raise
+            # No fault that another try would mend: the function is slow, and still runs.
+            message = "the function did not answer in time; it may still run"
+            raise StepTimeoutError(message, step=run.step.name, resource=resource) from error
         if answer.get("FunctionError"):
             raise StepFailedError(f"the function failed: {body[:1000]}", step=run.step.name, resource=resource)
         outputs = _declared_outputs(run, body, resource)
