@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from airflow.sdk import RetryPolicy
     from airflow.sdk.bases.skipmixin import SkipMixin
     from airflow.sdk.definitions.retry_policy import RetryDecision
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferralError
 else:
     try:
         from airflow.sdk.bases.skipmixin import SkipMixin
-        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferralError
     except ImportError:  # Airflow 3.1
-        from airflow.exceptions import AirflowFailException, AirflowSkipException
+        from airflow.exceptions import AirflowFailException, AirflowSkipException, TaskDeferralError
         from airflow.providers.standard.utils.skipmixin import SkipMixin
     try:
         from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
@@ -35,6 +35,7 @@ __all__ = [
     "RetryDecision",
     "RetryPolicy",
     "SkipMixin",
+    "TaskDeferralError",
     "resumes_with",
 ]
 

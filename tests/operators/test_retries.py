@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_sagemaker_pipelines._compat import TaskDeferralError
 from airflow_sagemaker_pipelines.definition import load_definition
 from airflow_sagemaker_pipelines.definition.policies import ExceptionType
 from airflow_sagemaker_pipelines.operators.retries import decide, exception_types, retries_of
@@ -49,6 +50,7 @@ def failed(reason):
         (failed("CapacityError: no capacity"), "Training", {ExceptionType.CAPACITY_ERROR}),
         (failed("AlgorithmError: bad code"), "Training", set()),
         (StepStoppedError("x", step="Train"), "Training", set()),
+        (TaskDeferralError("Trigger failure"), "Training", {ExceptionType.SERVICE_FAULT}),
         (ValueError("x"), "Training", set()),
     ],
 )

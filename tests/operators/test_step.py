@@ -263,7 +263,7 @@ def test_a_task_that_runs_out_of_time_stops_its_job_and_says_so(local_sagemaker,
 
     assert late.state == "failed"
     (name,) = jobs(local_sagemaker)
-    assert str(late.error) == f"Step 'Train' ran out of time: it was stopped (training job {name})"
+    assert str(late.error) == f"Step 'Train' ran out of time: the task's time is up (training job {name})"
     assert jobs(local_sagemaker)[name] in ("Stopping", "Stopped")
 
 

@@ -73,7 +73,11 @@ class Server:
         self.rendered.update(msg.rendered_fields)
 
     def _GetTaskStates(self, msg: Any) -> TaskStatesResult:
-        states = {name: state for name, state in self.states.items() if name in (msg.task_ids or self.states)}
+        # As Airflow's own server, which calls an instance of a mapped task <task id>_<map index>.
+        asked = msg.task_ids or self.states
+        states = {
+            name: state for name, state in self.states.items() if name in asked or name.rpartition("_")[0] in asked
+        }
         return TaskStatesResult(task_states=dict.fromkeys(msg.run_ids, states))
 
     def _SetTaskStateStore(self, msg: Any) -> None:

@@ -52,6 +52,7 @@ def test_an_answer_becomes_plain_json():
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), True),
         (refusal("ValidationException"), False),
         (refusal("AccessDeniedException"), False),
+        (refusal("ExpiredTokenException"), True),
         (ReadTimeoutError(endpoint_url="http://127.0.0.1:1"), True),
         (ParamValidationError(report="x"), False),
         (NoRegionError(), False),

@@ -278,17 +278,23 @@ def test_a_kill_after_the_event_stops_nothing(local_sagemaker, long_job):
     assert status(local_sagemaker) == "InProgress"
 
 
-def kill_on(server, *, state, made):
+def kill_on(server, *, state, made, map_index=-1):
     """Kill a task of which the server says this."""
-    server.states["Train"] = state
+    server.states["Train" if map_index < 0 else f"Train_{map_index}"] = state
     server.xcoms[TASK["dag_id"], TASK["run_id"], TASK["task_id"]] = {HANDLE_KEY: made}
     trigger = trigger_of()
-    trigger.task_instance = SimpleNamespace(**TASK)
+    trigger.task_instance = SimpleNamespace(**(TASK | {"map_index": map_index}))
     asyncio.run(trigger.on_kill())
 
 
 def test_a_triggerer_that_another_has_replaced_stops_nothing(local_sagemaker, long_job, server):
     kill_on(server, state="deferred", made={"name": "job"})
+
+    assert stops(local_sagemaker) == 0
+
+
+def test_a_replaced_triggerer_knows_an_iteration_of_a_loop_by_its_index(local_sagemaker, long_job, server):
+    kill_on(server, state="deferred", made={"name": "job"}, map_index=1)
 
     assert stops(local_sagemaker) == 0
 

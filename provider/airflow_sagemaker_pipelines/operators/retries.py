@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from airflow_sagemaker_pipelines._compat import RetryDecision, RetryPolicy
+from airflow_sagemaker_pipelines._compat import RetryDecision, RetryPolicy, TaskDeferralError
 from airflow_sagemaker_pipelines.definition import Step, StepType, policies
 from airflow_sagemaker_pipelines.definition.policies import ExceptionType
 from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES, StepCallError, StepFailedError
@@ -58,6 +58,9 @@ def exception_types(error: BaseException, step: Step) -> frozenset[ExceptionType
             return frozenset({ExceptionType.EMR_RESOURCE_LIMIT if emr else ExceptionType.RESOURCE_LIMIT})
         throttled = error.code is not None and ("Throttl" in error.code or "TooManyRequests" in error.code)
         return frozenset({ExceptionType.THROTTLING if throttled else ExceptionType.SERVICE_FAULT})
+    if isinstance(error, TaskDeferralError):
+        # The trigger has crashed, not the job: another try attaches to it.
+        return frozenset({ExceptionType.SERVICE_FAULT})
     if isinstance(error, StepFailedError):
         return _job_exception_types(error.message, step)
     return frozenset()

@@ -297,7 +297,9 @@ class SageMakerStepOperator(BaseOperator):
         self._handle = handle = event["handle"]
         if event["verdict"] == TIMED_OUT:
             self.on_kill()
-            timeout = StepTimeoutError("it was stopped", step=self.step.name, resource=self.runner.resource(handle))
+            timeout = StepTimeoutError(
+                "the task's time is up", step=self.step.name, resource=self.runner.resource(handle)
+            )
             self._fail(timeout, context)
         if event["verdict"] == REFUSED:
             message = f"AWS does not tell its state: {event['reason']}"

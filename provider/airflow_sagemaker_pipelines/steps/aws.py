@@ -52,6 +52,8 @@ _SERVICE_FAULTS = frozenset(
     {"InternalFailure", "InternalError", "InternalServerError", "InternalServerException", "ServiceUnavailable",
      "ServiceUnavailableException", "ServiceException"}
 )  # fmt: skip
+#: A wait may outlive its credentials; the next look takes new ones.
+_EXPIRED_CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _SERVER_ERROR = 500
 
 
@@ -75,7 +77,7 @@ def is_transient(error: BaseException) -> bool:
         # Without an answer: lost on the way, or never sent because the request or the set-up is wrong.
         return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError | CredentialRetrievalError)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
-    return code in _THROTTLING or code in _SERVICE_FAULTS or status >= _SERVER_ERROR
+    return code in _THROTTLING | _SERVICE_FAULTS | _EXPIRED_CREDENTIALS or status >= _SERVER_ERROR
 
 
 def input_members(clients: Clients, service: str, operation: str) -> frozenset[str]:

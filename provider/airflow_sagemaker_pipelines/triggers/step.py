@@ -180,7 +180,9 @@ class StepTrigger(BaseTrigger):
             states = RuntimeTaskInstance.get_task_states(
                 dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
             )
-            deferred = states.get(ti.run_id, {}).get(ti.task_id) == "deferred"
+            mapped = ti.map_index is not None and ti.map_index >= 0
+            name = f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id
+            deferred = states.get(ti.run_id, {}).get(name) == "deferred"
             made = BaseXCom.get_one(
                 key=HANDLE_KEY, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
             )
