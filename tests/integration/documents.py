@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow_sagemaker_pipelines import pipeline_dag
@@ -13,7 +14,9 @@ CLUSTER = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 
 
 
 def dag_of(*steps: dict[str, Any], declared: list[dict[str, Any]] | None = None, **arguments: Any) -> Any:
-    """Make a DAG of steps, which polls fast."""
+    """Make a DAG of steps, which polls and retries fast."""
+    # Airflow 3.3 takes the delay from the definition's retry policy instead.
+    arguments["default_args"] = {"retry_delay": timedelta(seconds=1), **arguments.get("default_args", {})}
     document = {"Version": "2020-12-01", "Parameters": declared or [], "Steps": list(steps)}
     return pipeline_dag("abalone", document, **{"role_arn": ROLE, "poll_interval": 0.2, **arguments})
 
