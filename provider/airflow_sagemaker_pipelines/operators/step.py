@@ -170,13 +170,16 @@ class SageMakerStepOperator(BaseOperator):
             # The fields were rendered and shown before the wait; without them Airflow keeps what it has.
             self.template_fields = ()
             return
+        self._resolve(context, jinja_env, seen_oids)
+
+    def _resolve(self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]) -> None:
         from airflow_sagemaker_pipelines.operators.run import step_run  # noqa: PLC0415 - not to parse a DAG
 
         try:
             self._reuse = admit(self.step, self.pipeline, context, looks=self.looks_upstream)
             if self._reuse is not None:
                 return
-            super()._do_render_template_fields(parent, self.author_fields, context, jinja_env, seen_oids)
+            super()._do_render_template_fields(self, self.author_fields, context, jinja_env, seen_oids)
             self._run = step_run(
                 step=self.step,
                 pipeline=self.pipeline,
@@ -229,7 +232,7 @@ class SageMakerStepOperator(BaseOperator):
             self._fail(error, context)
         except StepError as error:
             self._fail(error, context)
-        return self._wait()
+        return self._wait(context)
 
     def _outputs(self, state: State) -> dict[str, Any]:
         return self.runner.outputs(self.clients, state)
@@ -268,7 +271,7 @@ class SageMakerStepOperator(BaseOperator):
             self.log.info("Step '%s' runs as %s", self.step.name, self.runner.resource(state.handle))
         context["ti"].xcom_push(key=HANDLE_KEY, value=state.handle)
 
-    def _wait(self) -> NoReturn:
+    def _wait(self, context: Context) -> NoReturn:
         timeout = self.execution_timeout.total_seconds() if self.execution_timeout else MAX_WAIT_SECONDS
         trigger = self._trigger(
             step_type=str(self.step.type),
@@ -276,6 +279,7 @@ class SageMakerStepOperator(BaseOperator):
             connection=self.pipeline.connection.serialize(),
             poll_interval=self.pipeline.poll_interval,
             deadline=time.time() + timeout,
+            try_number=context["ti"].try_number,
         )
         self.defer(trigger=trigger, method_name="resume")
         raise AssertionError("defer() does not return")
@@ -293,6 +297,8 @@ class SageMakerStepOperator(BaseOperator):
         """
         from airflow_sagemaker_pipelines.triggers.step import REFUSED, TIMED_OUT  # noqa: PLC0415
 
+        if event.get("try_number") not in {None, context["ti"].try_number}:
+            return self._start_over(context)
         # dag.test() keeps no arguments for a resumed task, so the event has all that is needed.
         self._handle = handle = event["handle"]
         if event["verdict"] == TIMED_OUT:
@@ -308,6 +314,13 @@ class SageMakerStepOperator(BaseOperator):
             return self._finish(context, Verdict(event["verdict"]), event["reason"], lambda: event["outputs"])
         except StepError as error:
             self._fail(error, context)
+
+    def _start_over(self, context: Context) -> Any:
+        """Begin a try that Airflow 3.1.0 resumes with the event of the try before; later versions begin it anew."""
+        self.template_fields = type(self).template_fields
+        self._resolve(context, self.get_template_env(), set())
+        self.overwrite_rtif_after_execution = True
+        return self.execute(context)
 
     def _finish(
         self, context: Context, verdict: Verdict, reason: str | None, outputs: Callable[[], dict[str, Any]]

@@ -41,15 +41,16 @@ _stopping: set[asyncio.Task[None]] = set()
 class StepTrigger(BaseTrigger):
     """Polls one resource until it has ended, with boto3 in a thread.
 
-    Its one event is ``{"handle": {…}, "verdict": …, "reason": …, "outputs": {…}}``. A restarted triggerer begins to
-    poll again; the deadline is a wall-clock time, so restarts do not extend it. When the task is killed (marked
-    failed, cleared), the resource is stopped.
+    Its one event is ``{"handle": {…}, "try_number": …, "verdict": …, "reason": …, "outputs": {…}}``. A restarted
+    triggerer begins to poll again; the deadline is a wall-clock time, so restarts do not extend it. When the task is
+    killed (marked failed, cleared), the resource is stopped.
 
     :param step_type: the step's type.
     :param handle: what names the resource.
     :param connection: how to reach AWS, serialized.
     :param poll_interval: the most seconds between two polls; the first ones come faster.
     :param deadline: Unix time after which waiting ends; ``None`` waits on.
+    :param try_number: the task's try that waits.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class StepTrigger(BaseTrigger):
         connection: dict[str, Any],
         poll_interval: float,
         deadline: float | None = None,
+        try_number: int | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.step_type = step_type
@@ -67,6 +69,7 @@ class StepTrigger(BaseTrigger):
         self.connection = connection
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.try_number = try_number
         self._ended = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -79,6 +82,7 @@ class StepTrigger(BaseTrigger):
                 "connection": self.connection,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                "try_number": self.try_number,
             },
         )
 
@@ -89,7 +93,7 @@ class StepTrigger(BaseTrigger):
             await asyncio.sleep(_FIRST_LOOK_SECONDS)
         event = await self._wait()
         self._ended = True
-        yield TriggerEvent({"handle": self.handle, **event})  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"handle": self.handle, "try_number": self.try_number, **event})  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
         interval = min(_FIRST_INTERVAL, self.poll_interval)
