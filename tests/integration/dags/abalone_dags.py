@@ -1,7 +1,7 @@
 """The Airflow DAGs of test_real_airflow.py."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from airflow_sagemaker_pipelines import pipeline_dag
@@ -66,4 +66,6 @@ rules = pipeline_dag(
     role_arn=ROLE,
     poll_interval=2,
     schedule=None,
+    # Airflow 3.3 takes the delay from the retry policy instead.
+    default_args={"retry_delay": timedelta(seconds=1)},
 )
