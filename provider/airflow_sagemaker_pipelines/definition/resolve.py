@@ -26,7 +26,7 @@ from airflow_sagemaker_pipelines.definition.expressions import (
     Value,
     empty,
 )
-from airflow_sagemaker_pipelines.definition.paths import Path, follow, parse_json_text, write_path
+from airflow_sagemaker_pipelines.definition.paths import Path, follow, parse_json_text
 from airflow_sagemaker_pipelines.definition.steps import Step
 
 #: DescribeJob returns its document as text, and references descend into it.
@@ -162,17 +162,3 @@ def _read_json(source: PropertyFileReference | Value, path: Path, scope: Scope) 
         return follow(content, path)
     except ExpressionError as error:
         raise ExpressionError(f"{uri}: {error}") from error
-
-
-def describe(value: Value) -> str:
-    """Write an expression for a message: ``Parameters.Threshold``, a literal as JSON."""
-    match value:
-        case Get(reference):
-            return str(reference)
-        case JsonGet(source, path):
-            origin = str(source) if isinstance(source, PropertyFileReference) else describe(source)
-            return f"{origin}:{write_path(path)}"
-        case Join(on, values):
-            return on.join(item if isinstance(item, str) else f"{{{describe(item)}}}" for item in values)
-        case _:
-            return repr(value)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
-from airflow_sagemaker_pipelines.definition import ExpressionError, ForEachStep, StepType
-from airflow_sagemaker_pipelines.operators.callback import SageMakerCallbackOperator
+from airflow_sagemaker_pipelines.definition import ExpressionError, ForEachStep
 from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.retries import retries_of
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
@@ -97,21 +96,19 @@ def _verdict(state: str, task_id: str, index: int, ti: Any) -> Verdict:
     return Verdict.STOPPED if stopped else Verdict.FAILED
 
 
-def _operator_class(child: Step) -> type[SageMakerStepOperator]:
-    return SageMakerCallbackOperator if child.type is StepType.CALLBACK else SageMakerStepOperator
-
-
 def loop_tasks(
     step: ForEachStep,
     pipeline: Pipeline,
     *,
     arguments: Mapping[str, Any],
     body_arguments: Mapping[str, Mapping[str, Any]],
+    operator_class: Callable[[Step], type[SageMakerStepOperator]],
 ) -> tuple[SageMakerForEachItemsOperator, list[Any], SageMakerForEachOperator]:
     """Make the tasks of a loop, with the edges among them.
 
     :param arguments: of the step's own operator; tasks of a loop are made inside their DAG.
     :param body_arguments: by body step, of its operator.
+    :param operator_class: gives the class of a body step's operator.
     :returns: the task that reads the items, one mapped task per body step, and the task of the step itself.
     """
     shared = {key: value for key, value in arguments.items() if key not in {"trigger_rule", "task_display_name"}}
@@ -129,7 +126,7 @@ def loop_tasks(
         if author_retries is None:
             author_retries = items.author_retries
         mapped[child.name] = (
-            _operator_class(child)
+            operator_class(child)
             .partial(
                 task_id=child.name,
                 step=child,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_sagemaker_pipelines.definition import Parameter, PipelineDefinition, start_values
+from airflow_sagemaker_pipelines.definition import PipelineDefinition, start_values
 from airflow_sagemaker_pipelines.definition.errors import PipelineParameterError, Problem
 from airflow_sagemaker_pipelines.definition.reader import nearest
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
@@ -99,7 +99,3 @@ class Pipeline:
     def _overrides(self, name: str, value: object) -> bool:
         # The trigger form sends every field, also one that was left at the author's template.
         return name in self.definition.parameters and value is not None and value != self.templates.get(name)
-
-    def parameter(self, name: str) -> Parameter:
-        """Return one declared parameter."""
-        return self.definition.parameters[name]

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 _ROLE_ARN = re.compile(r"arn:(?P<partition>[^:]+):iam::(?P<account>\d{12}):role/.+")
 
-#: A JSON file that an expression reads is at most this large; AWS does not say its own limit.
-MAX_JSON_FILE_BYTES = 16 * 1024 * 1024
-
 
 def step_run(
     *,
@@ -172,17 +169,21 @@ def read_s3_text(clients: AwsClients, uri: str, step: str) -> str:
     :raises StepCallError: if S3 could not answer now.
     """
     from airflow_sagemaker_pipelines.steps.aws import aws_call  # noqa: PLC0415
+    from airflow_sagemaker_pipelines.steps.s3 import read_body, split_s3_uri  # noqa: PLC0415
 
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not uri.startswith("s3://") or not bucket or not key:
+    try:
+        bucket, key = split_s3_uri(uri)
+    except ValueError:
+        key = ""
+    if not key:
         raise ExpressionError(f"'{uri}' is not the S3 URI of a file")
     try:
         with aws_call("GetObject", step=step):
-            body = clients("s3").get_object(Bucket=bucket, Key=key)["Body"].read(MAX_JSON_FILE_BYTES + 1)
-        if len(body) > MAX_JSON_FILE_BYTES:
-            raise ExpressionError(f"{uri} is larger than {MAX_JSON_FILE_BYTES} bytes")
-        return str(body.decode())
+            content = read_body(clients("s3").get_object(Bucket=bucket, Key=key), uri)
+        return content.decode()
     except StepRequestError as error:
         raise ExpressionError(f"{uri} cannot be read: {error.message}") from error
     except UnicodeDecodeError as error:
         raise ExpressionError(f"{uri} is not text in UTF-8") from error
+    except ValueError as error:
+        raise ExpressionError(str(error)) from error

@@ -93,7 +93,9 @@ class StepTranslator:
             # Few pipelines have loops or fulfilled callbacks; the others need not import what makes them.
             from airflow_sagemaker_pipelines.operators.for_each import loop_tasks  # noqa: PLC0415
 
-            items, iterations, task = loop_tasks(step, pipeline, arguments=arguments, body_arguments=body)
+            items, iterations, task = loop_tasks(
+                step, pipeline, arguments=arguments, body_arguments=body, operator_class=self.operator_class
+            )
             return StepTasks(task=task, before=[items], inner=iterations)
         if step.name in pipeline.callbacks:
             from airflow_sagemaker_pipelines.operators.fulfilment import fulfilled_tasks  # noqa: PLC0415

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -42,6 +44,14 @@ def read_file(clients: Clients, uri: str, *, since: datetime | None = None) -> b
         raise
     if since is not None and answer["LastModified"] < since.replace(microsecond=0):
         return None
+    return read_body(answer, uri)
+
+
+def read_body(answer: Mapping[str, Any], uri: str) -> bytes:
+    """Return the content that a GetObject answer carries.
+
+    :raises ValueError: if it is too large to be what it should be.
+    """
     content: bytes = answer["Body"].read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"{uri} is larger than {MAX_FILE_BYTES} bytes")
