@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         run_code=options.run_code,
         region=options.region,
         account=options.account,
+        seed=options.seed,
     )
     server = LocalServer(settings, port=options.port)
     try:
@@ -82,6 +83,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--region", default=DEFAULT_REGION, help="region of jobs' code (default: %(default)s)")
     parser.add_argument("--account", help="account of all requests (default: as moto decides, 123456789012)")
+    parser.add_argument("--seed", type=int, default=0, help="of faults that strike by chance (default: %(default)s)")
     return parser.parse_args(argv)
 
 

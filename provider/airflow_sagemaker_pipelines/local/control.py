@@ -1,4 +1,4 @@
-"""The ``/_local`` paths: health, rules, counts, reset. JSON in, JSON out."""
+"""The ``/_local`` paths: health, rules, faults, counts, records, reset. JSON in, JSON out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .faults import Fault
 from .install import close_engines, install, reset_moto
+from .records import records
 from .rules import Rule
 from .state import LocalState
 
@@ -26,19 +28,24 @@ def respond(state: LocalState, environ: dict[str, Any]) -> Answer:
         return 405, {"error": f"{path} knows {', '.join(sorted(methods))}"}
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     try:
-        return handler(state, json.loads(body or b"null"))
+        document = json.loads(body or b"null")
+    except ValueError as error:
+        return 400, {"error": f"the body is not JSON: {error}"}
+    try:
+        return handler(state, document)
     except ValueError as error:
         return 400, {"error": str(error)}
 
 
 def reset(state: LocalState) -> None:
-    """Forget everything: moto's state, jobs (their code is ended), rules, counts."""
+    """Forget everything: moto's state, jobs (their code is ended), rules, faults, counts."""
     close_engines()
     state.timeline.clear()
     reset_moto()
     # Another user of moto in this process, a test of its own, may have put something else in our place.
     install(state.endpoint_url)
     state.rules.clear()
+    state.faults.clear()
     state.calls.clear()
 
 
@@ -49,6 +56,7 @@ def _health(state: LocalState, _: Any) -> Answer:
         "region": state.settings.region,
         "run_code": state.settings.run_code,
         "duration": state.settings.duration,
+        "seed": state.settings.seed,
         "uptime": round(time.time() - state.started, 3),
     }
 
@@ -58,10 +66,7 @@ def _get_rules(state: LocalState, _: Any) -> Answer:
 
 
 def _add_rules(state: LocalState, document: Any) -> Answer:
-    documents = document if isinstance(document, list) else [document]
-    if not all(isinstance(item, dict) for item in documents):
-        raise ValueError("post a rule, or a list of rules, as JSON objects")
-    for rule in [Rule.from_json(item) for item in documents]:
+    for rule in [Rule.from_json(item) for item in _objects(document)]:
         state.rules.add(rule)
     return 200, {"rules": state.rules.to_json()}
 
@@ -71,13 +76,42 @@ def _clear_rules(state: LocalState, _: Any) -> Answer:
     return 200, {"rules": []}
 
 
+def _get_faults(state: LocalState, _: Any) -> Answer:
+    return 200, {"faults": state.faults.to_json()}
+
+
+def _add_faults(state: LocalState, document: Any) -> Answer:
+    state.faults.add([Fault.from_json(item) for item in _objects(document)])
+    return _get_faults(state, None)
+
+
+def _clear_faults(state: LocalState, _: Any) -> Answer:
+    state.faults.clear()
+    return 200, {"faults": []}
+
+
+def _objects(document: Any) -> list[dict[str, Any]]:
+    documents = document if isinstance(document, list) else [document]
+    if not all(isinstance(item, dict) for item in documents):
+        raise ValueError("post one JSON object, or a list of them")
+    return documents
+
+
 def _get_calls(state: LocalState, _: Any) -> Answer:
     return 200, state.calls.counts()
+
+
+def _get_call_details(state: LocalState, _: Any) -> Answer:
+    return 200, state.calls.details()
 
 
 def _clear_calls(state: LocalState, _: Any) -> Answer:
     state.calls.clear()
     return 200, {}
+
+
+def _get_jobs(_state: LocalState, _: Any) -> Answer:
+    return 200, {"jobs": records()}
 
 
 def _reset(state: LocalState, _: Any) -> Answer:
@@ -88,6 +122,9 @@ def _reset(state: LocalState, _: Any) -> Answer:
 _ROUTES: dict[str, dict[str, Callable[[LocalState, Any], Answer]]] = {
     "/_local/health": {"GET": _health},
     "/_local/rules": {"GET": _get_rules, "POST": _add_rules, "DELETE": _clear_rules},
+    "/_local/faults": {"GET": _get_faults, "POST": _add_faults, "DELETE": _clear_faults},
     "/_local/calls": {"GET": _get_calls, "DELETE": _clear_calls},
+    "/_local/calls/detail": {"GET": _get_call_details},
+    "/_local/jobs": {"GET": _get_jobs},
     "/_local/reset": {"POST": _reset},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from . import events
 from .behaviours import behaviour_of
 from .describe import describe
 from .errors import AwsError
@@ -97,6 +98,7 @@ def _delete(kind: Kind) -> Operation:
                 )
             behaviour_of(kind).check_delete(engine, resource)
             engine.store.remove(resource)
+        events.deleted(engine.store, resource)
         return {}
 
     return delete

@@ -6,6 +6,8 @@ Rules: kind ``EMR`` for steps, ``EMRCluster`` for the start of clusters; ``name`
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import moto.emr.urls
@@ -15,6 +17,7 @@ from moto.emr.exceptions import InvalidCluster, InvalidRequestException, Validat
 from moto.emr.models import Cluster, ElasticMapReduceBackend, InstanceGroup, Step, emr_backends
 from moto.emr.responses import ElasticMapReduceResponse
 
+from . import events
 from .clock import Plan, later, plan
 
 _UNFINISHED = ("PENDING", "RUNNING", "CANCEL_PENDING")
@@ -25,6 +28,7 @@ class LocalStep(Step):
     """A step that knows what shall become of it."""
 
     plan: Plan
+    cluster: LocalCluster
     failure: str | None = None
 
     @property
@@ -33,10 +37,15 @@ class LocalStep(Step):
         details = {"Reason": "Unknown Error.", "Message": self.failure} if self.failure else None
         return {**super().status, "FailureDetails": details}
 
+    def turn(self, state: str) -> None:
+        """Go into another state."""
+        self.state = state
+        events.emr_step_changed(self.cluster, self)
+
     def end(self, state: str) -> None:
         """Bring the step to its end."""
-        self.state = state
         self.end_date_time = utcnow()  # type: ignore[assignment]
+        self.turn(state)
 
 
 class LocalCluster(Cluster):
@@ -44,13 +53,14 @@ class LocalCluster(Cluster):
 
     steps: list[LocalStep]  # type: ignore[assignment]
     emr_backend: LocalEmrBackend
-    change: tuple[str, str] | None = None
+    change: Mapping[str, str | None] = MappingProxyType({"Code": None, "Message": None})
 
     def add_steps(self, steps: list[dict[str, Any]], operation: str = "RunJobFlow") -> list[Step]:
         """Queue steps."""
         added = [LocalStep(state="PENDING", **step) for step in steps]
         for step in added:
             step.plan = plan(kind="EMR", name=step.name, operation=operation)
+            step.cluster = self
         self.steps.extend(added)
         return [*added]
 
@@ -59,17 +69,18 @@ class LocalCluster(Cluster):
 
     def begin(self) -> None:
         """Start; a rule can keep the cluster from it."""
+        events.emr_cluster_changed(self, self.change)
         for step in self.steps:
             # moto has the first step begin with its cluster.
             step.start_date_time = None
+            step.turn(step.state)
         begin = plan(kind="EMRCluster", name=self.name, operation="RunJobFlow")
         later(begin.startup, self._ready if begin.outcome == "Completed" else lambda: self._refuse(begin))
 
     @property
     def status(self) -> dict[str, Any]:
         """Return moto's status, and why it is so."""
-        code, message = self.change or (None, None)
-        return {**super().status, "StateChangeReason": {"Code": code, "Message": message}}
+        return {**super().status, "StateChangeReason": dict(self.change)}
 
     @property
     def is_over(self) -> bool:
@@ -85,13 +96,14 @@ class LocalCluster(Cluster):
             waiting = [step for step in self.steps if step.state == "PENDING"]
             begun = waiting[: max(0, self.step_concurrency_level - len(busy))]
             for step in begun:
-                step.state, step.start_date_time = "RUNNING", utcnow()
+                step.start_date_time = utcnow()
+                step.turn("RUNNING")
             if busy or begun:
-                self.state = "RUNNING"
+                self.turn("RUNNING")
             elif self.auto_terminate:
                 self.end("TERMINATED", "ALL_STEPS_COMPLETED", "Steps completed")
             else:
-                self.state = "WAITING"
+                self.turn("WAITING")
         for step in begun:
             self._finish_later(step)
 
@@ -127,7 +139,7 @@ class LocalCluster(Cluster):
             if step.state == "PENDING":
                 step.end("CANCELLED")
                 return None
-            step.state = "CANCEL_PENDING"
+            step.turn("CANCEL_PENDING")
         later(step.plan.stop, lambda: self._cancelled(step))
         return None
 
@@ -146,13 +158,21 @@ class LocalCluster(Cluster):
     def end(self, state: str, code: str, message: str) -> None:
         """End; what has not been done is cancelled."""
         self._cancel_all(*_UNFINISHED)
-        self.state, self.change, self.end_datetime = state, (code, message), utcnow()
+        self.change, self.end_datetime = {"Code": code, "Message": message}, utcnow()
+        self.turn(state)
+
+    def turn(self, state: str) -> None:
+        """Go into a state, which may be the one it is in."""
+        if self.state != state:
+            self.state = state
+            events.emr_cluster_changed(self, self.change)
 
     def _ready(self) -> None:
         with self.emr_backend.lock:
             if self.is_over:
                 return
-            self.state, self.ready_datetime = "WAITING", utcnow()
+            self.ready_datetime = utcnow()
+            self.turn("WAITING")
         self.run_steps()
 
     def _refuse(self, begin: Plan) -> None:
@@ -199,6 +219,8 @@ class LocalEmrBackend(ElasticMapReduceBackend):
                     "A job flow that is shutting down, terminating, or finished may not be modified."
                 )
             added = cluster.add_steps(steps, "AddJobFlowSteps")
+            for step in added:
+                events.emr_step_changed(cluster, step)
         cluster.run_steps()
         return added
 

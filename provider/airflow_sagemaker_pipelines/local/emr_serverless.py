@@ -14,6 +14,7 @@ from moto.core.utils import utcnow
 from moto.emrserverless.exceptions import ValidationException
 from moto.emrserverless.models import Application, EMRServerlessBackend, JobRun, emrserverless_backends
 
+from . import events
 from .clock import Plan, later, plan
 
 # A job run is never over before the call that started it answers: a client could not tell it from an earlier one.
@@ -47,10 +48,18 @@ class LocalEmrServerlessBackend(EMRServerlessBackend):
             application = super().create_application(*args, **kwargs)
             self._tokens[key] = application
             application.state, application.created_at = "CREATING", utcnow()
+            events.application_changed(application, None)
         name = application.name or application.id
         given = plan(kind="EMRServerlessApplication", name=name, operation="CreateApplication")
-        later(given.startup, lambda: _created(application))
+        later(given.startup, lambda: _turn(application, "CREATED"))
         return application
+
+    def delete_application(self, application_id: str) -> None:
+        """DeleteApplication."""
+        application = self.get_application(application_id)
+        previous = application.state
+        super().delete_application(application_id)
+        events.application_changed(application, previous)
 
     def start_job_run(self, *args: Any, **kwargs: Any) -> JobRun:
         """StartJobRun: a token that was used before on the application gets the first run."""
@@ -67,12 +76,13 @@ class LocalEmrServerlessBackend(EMRServerlessBackend):
                 )
             job_run = super().start_job_run(*args, **kwargs)
             self._tokens[key] = job_run
-            application.state = "STARTED"
+            _turn(application, "STARTED")
             job_run.state, job_run.state_details = "SUBMITTED", "-"
             job_run.created_at = job_run.updated_at = utcnow()
             job_run.created_by = f"arn:aws:iam::{self.account_id}:root"
             given = plan(kind="EMRServerless", name=job_run.name or job_run.id, operation="StartJobRun")
             self._plans[job_run.id] = given
+            events.job_run_changed(job_run, None)
         duration = max(given.duration, MINIMUM_SECONDS)
         later(given.startup, lambda: self._begin(job_run))
         later(duration, lambda: self._end(job_run, given))
@@ -111,13 +121,17 @@ class LocalEmrServerlessBackend(EMRServerlessBackend):
         with self.lock:
             if job_run.state not in before:
                 return False
-            job_run.state, job_run.updated_at = after, utcnow()
+            previous, job_run.state, job_run.updated_at = job_run.state, after, utcnow()
             job_run.state_details = reason or job_run.state_details
+            events.job_run_changed(job_run, previous)
             return True
 
 
-def _created(application: Application) -> None:
-    application.state = "CREATED"
+def _turn(application: Application, state: str) -> None:
+    """Go into a state, which may be the one it is in."""
+    previous, application.state, application.updated_at = application.state, state, utcnow()
+    if previous != state:
+        events.application_changed(application, previous)
 
 
 def install() -> None:

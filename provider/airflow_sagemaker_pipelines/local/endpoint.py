@@ -11,9 +11,12 @@ import boto3
 from botocore.config import Config
 
 from . import control
+from .calls import OnCall
+from .faults import Fault, FaultBook
+from .records import records
 from .rules import Rule, RuleBook
 from .server import LocalServer
-from .state import Settings
+from .state import Settings, no_hook
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,10 +38,11 @@ class LocalEndpoint:
     :class:`~airflow_sagemaker_pipelines.local.state.Settings`.
 
     :param port: the port to listen on; 0 for a free one.
+    :param on_call: called at each API call, see :data:`~airflow_sagemaker_pipelines.local.calls.OnCall`.
     """
 
-    def __init__(self, *, port: int = 0, **settings: Any) -> None:
-        self._server = LocalServer(Settings(**settings), port=port)
+    def __init__(self, *, port: int = 0, on_call: OnCall = no_hook, **settings: Any) -> None:
+        self._server = LocalServer(Settings(**settings), port=port, on_call=on_call)
         self._session = boto3.session.Session()
         self._session_lock = threading.Lock()
 
@@ -81,16 +85,33 @@ class LocalEndpoint:
         """Add a rule; see :class:`~airflow_sagemaker_pipelines.local.rules.Rule` for its members."""
         return self.rules.add(Rule.from_json(members))
 
+    @property
+    def faults(self) -> FaultBook:
+        """The faults in force."""
+        return self._server.state.faults
+
+    def fault(self, fault: str, **members: Any) -> None:
+        """Add a fault; see :class:`~airflow_sagemaker_pipelines.local.faults.Fault` for its members."""
+        self.faults.add([Fault.from_json({"fault": fault, **members})])
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return what was created, see :func:`~airflow_sagemaker_pipelines.local.records.records`."""
+        return records()
+
     def calls(self) -> dict[str, int]:
         """Return how often each operation was called: ``{"sagemaker.CreateTrainingJob": 3}``."""
         return self._server.state.calls.counts()
+
+    def call_details(self) -> dict[str, dict[str, Any]]:
+        """Return for each operation its ``calls``, ``peak_per_second`` and how many each fault ``struck``."""
+        return self._server.state.calls.details()
 
     def clear_calls(self) -> None:
         """Count from zero."""
         self._server.state.calls.clear()
 
     def reset(self) -> None:
-        """Forget everything: all services' state, jobs, rules, counts."""
+        """Forget everything: all services' state, jobs, rules, faults, counts."""
         control.reset(self._server.state)
 
     def client(self, service: str, **options: Any) -> Any:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import aws_side, runs
+from . import events, logs, runs
 from .behaviours import Behaviour, behaviour_of
 from .errors import JobError, validation_error
 from .kinds import Kind
@@ -61,6 +61,8 @@ class Engine:
         if kind.lifecycle is not None:
             resource.rule = self.take_rule(resource, kind.create_operation)
             self.start(resource, kind.lifecycle.running)
+        else:
+            events.state_changed(self.store, resource)
         return resource
 
     def take_rule(self, resource: Resource, operation: str) -> Rule | None:
@@ -78,7 +80,7 @@ class Engine:
             resource.status = status
             resource.started = resource.modified = time.time()
             resource.turn += 1
-        aws_side.job_began(self, resource)
+        events.state_changed(self.store, resource)
         behaviour = behaviour_of(resource.kind)
         if behaviour.drives_itself:
             behaviour.begin(self, resource)
@@ -142,9 +144,9 @@ class Engine:
             if resource.status == lifecycle.stopping and outcome == "Completed":
                 outcome = "Stopped"
             # Whoever sees a job that is over finds its log complete.
-            aws_side.write_log(self.store, resource, reason)
+            logs.write_log(self.store, resource, reason)
             self._end(behaviour, resource, outcome, reason)
-        aws_side.job_ended(self, resource)
+        events.state_changed(self.store, resource)
         behaviour.ended(self, resource)
         if resource.parent is not None:
             behaviour_of(resource.parent.kind).child_ended(self, resource.parent, resource)
@@ -196,7 +198,7 @@ class Engine:
             resource.modified = time.time()
             behaviour.stopping(resource, resource.modified)
             resource.stop.set()
-        aws_side.job_changed(self, resource)
+        events.state_changed(self.store, resource)
         if behaviour.drives_itself:
             behaviour.stop(self, resource)
         elif not resource.runs_code:

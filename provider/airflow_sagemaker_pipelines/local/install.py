@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import moto.core.responses
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from flask import Flask
     from moto.backends import SERVICE_NAMES
 
+    from .engine import Engine
+
 # Our parts of services that few use, by moto's name of the service: moto takes most of a second to import EMR.
-_PARTS = {"emr": f"{__package__}.emr", "emrserverless": f"{__package__}.emr_serverless"}
+_PARTS = {
+    "emr": f"{__package__}.emr",
+    "emrserverless": f"{__package__}.emr_serverless",
+    "events": f"{__package__}.events",
+}
 
 _modules = backends.list_of_moto_modules
 _method_names = moto.core.utils.method_names_from_class
@@ -62,11 +69,17 @@ def create_backend_app(service: SERVICE_NAMES) -> Flask:
     return werkzeug_app.create_backend_app(service)
 
 
-def close_engines() -> None:
-    """Tell all jobs to end."""
+def engines() -> Iterator[Engine]:
+    """Return the engines of all accounts and regions that were used."""
     for _, _, backend in list(sagemaker_backends.iter_backends()):
         if isinstance(backend, LocalSageMakerBackend):
-            backend.engine.close()
+            yield backend.engine
+
+
+def close_engines() -> None:
+    """Tell all jobs to end."""
+    for engine in engines():
+        engine.close()
 
 
 def reset_moto() -> None:

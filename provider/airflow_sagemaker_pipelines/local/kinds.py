@@ -21,7 +21,6 @@ class Lifecycle:
     stopped: str = "Stopped"
     started_member: str | None = None
     ended_member: str | None = None
-    detail_type: str | None = None
     log_group: str | None = None
 
     def is_over(self, status: str | None) -> bool:
@@ -47,6 +46,7 @@ class Kind:
     :param version: a suffix of the Create and Describe operations only (``V2``).
     :param summaries: the member of the List answer that holds the entries; None for a kind that another kind lists.
     :param family: kinds of one family share one namespace of names.
+    :param detail_type: what EventBridge calls the events of the kind; None if AWS sends none.
     :param runnable: a container that the code runner may execute.
     """
 
@@ -61,6 +61,7 @@ class Kind:
     summaries: str | None = None
     list_defaults: tuple[str, str] = ("CreationTime", "Ascending")
     lifecycle: Lifecycle | None = None
+    detail_type: str | None = None
     runnable: bool = False
     stoppable: bool = False
     deletable: bool = False
@@ -131,9 +132,9 @@ TRAINING = _job(
     Lifecycle(
         started_member="TrainingStartTime",
         ended_member="TrainingEndTime",
-        detail_type="SageMaker Training Job State Change",
         log_group="/aws/sagemaker/TrainingJobs",
     ),
+    detail_type="SageMaker Training Job State Change",
     arn_type="training-job",
     runnable=True,
     deletable=True,
@@ -145,9 +146,9 @@ PROCESSING = _job(
     Lifecycle(
         started_member="ProcessingStartTime",
         ended_member="ProcessingEndTime",
-        detail_type="SageMaker Processing Job State Change",
         log_group="/aws/sagemaker/ProcessingJobs",
     ),
+    detail_type="SageMaker Processing Job State Change",
     arn_type="processing-job",
     runnable=True,
     deletable=True,
@@ -159,9 +160,9 @@ TRANSFORM = _job(
     Lifecycle(
         started_member="TransformStartTime",
         ended_member="TransformEndTime",
-        detail_type="SageMaker Transform Job State Change",
         log_group="/aws/sagemaker/TransformJobs",
     ),
+    detail_type="SageMaker Transform Job State Change",
     arn_type="transform-job",
     list_defaults=("CreationTime", "Descending"),
     runnable=True,
@@ -170,10 +171,8 @@ TUNING = _job(
     "Tuning",
     "HyperParameterTuningJob",
     "Hyperparameter tuning job",
-    Lifecycle(
-        ended_member="HyperParameterTuningEndTime",
-        detail_type="SageMaker HyperParameter Tuning Job State Change",
-    ),
+    Lifecycle(ended_member="HyperParameterTuningEndTime"),
+    detail_type="SageMaker HyperParameter Tuning Job State Change",
     arn_type="hyper-parameter-tuning-job",
     missing=Refusal(code="ResourceNotFound", text="Requested resource not found."),
     list_defaults=("Name", "Ascending"),
@@ -210,6 +209,7 @@ MODEL = Kind(
     missing=Refusal(text='Could not find model "{arn}".'),
     summaries="Models",
     list_defaults=("CreationTime", "Descending"),
+    detail_type="SageMaker Model State Change",
     deletable=True,
 )
 ENDPOINT_CONFIG = Kind(
@@ -232,9 +232,8 @@ ENDPOINT = Kind(
     missing=Refusal(text='Could not find endpoint "{arn}".'),
     summaries="Endpoints",
     list_defaults=("CreationTime", "Descending"),
-    lifecycle=Lifecycle(
-        running="Creating", completed="InService", stopped="Failed", detail_type="SageMaker Endpoint State Change"
-    ),
+    lifecycle=Lifecycle(running="Creating", completed="InService", stopped="Failed"),
+    detail_type="SageMaker Endpoint State Change",
     deletable=True,
 )
 MODEL_PACKAGE_GROUP = Kind(
@@ -256,6 +255,7 @@ MODEL_PACKAGE = Kind(
     duplicate=Refusal(code="ConflictException", text="Model Package already exists: {arn}"),
     missing=Refusal(text="ModelPackage {arn} does not exist."),
     summaries="ModelPackageSummaryList",
+    detail_type="SageMaker Model Package State Change",
 )
 
 KINDS: tuple[Kind, ...] = (

@@ -19,6 +19,7 @@ import time
 import uuid
 import zipfile
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,29 @@ _ORIGINAL_PUT = LambdaStorage.put_function
 _SETTINGS: dict[str, str] = {}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Invoked:
+    """That a function was invoked: when (epoch seconds), how, and with what."""
+
+    function: LambdaFunction
+    time: float
+    invocation_type: str
+    payload: bytes
+
+
+INVOKED: list[Invoked] = []
+"""Runs of Python functions since :func:`install`, oldest first."""
+
+
 def install(endpoint_url: str) -> None:
     """Make Invoke run Python functions here, and CreateFunction accept a role that IAM does not know.
+
+    The record of invocations begins anew.
 
     :param endpoint_url: where the AWS calls of the functions go.
     """
     _SETTINGS["endpoint_url"] = endpoint_url
+    INVOKED.clear()
     LambdaFunction.invoke = _invoke  # type: ignore[method-assign]
     LambdaStorage.put_function = _put_function  # type: ignore[method-assign]
 
@@ -82,6 +100,8 @@ def _invoke(
     kind = request_headers.get("x-amz-invocation-type") or "RequestResponse"
     if kind == "DryRun":
         return b""
+    payload = body.encode() if isinstance(body, str) else body
+    INVOKED.append(Invoked(function=self, time=time.time(), invocation_type=kind, payload=payload))
     if kind == "Event":
         threading.Thread(target=_Invocation(self, event).run, name=f"lambda-{self.function_name}", daemon=True).start()
         return b""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import aws_side
+from . import events
 from .crud import summary
 from .describe import describe
 from .errors import validation_error
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .store import Resource
 
-_DETAIL_TYPE = "SageMaker Model Package State Change"
 _PLAIN_UPDATES = (
     "ModelApprovalStatus",
     "ModelPackageRegistrationType",
@@ -42,7 +41,7 @@ def create(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
         package = _add(engine, params)
         if token:
             engine.store.tokens[token] = package.arn
-    _send_event(engine, package, [])
+    events.state_changed(engine.store, package, UpdatedModelPackageFields=[])
     return {"ModelPackageArn": package.arn}
 
 
@@ -98,7 +97,7 @@ def update(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
         package.extra["LastModifiedBy"] = CREATED_BY
         if token:
             engine.store.tokens[token] = package.arn
-    _send_event(engine, package, changed)
+    events.state_changed(engine.store, package, UpdatedModelPackageFields=changed)
     return {"ModelPackageArn": package.arn}
 
 
@@ -143,10 +142,3 @@ def delete(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     """DeleteModelPackage; the version's number is not given again."""
     engine.store.remove(engine.store.get(MODEL_PACKAGE, params["ModelPackageName"]))
     return {}
-
-
-def _send_event(engine: Engine, package: Resource, changed: list[str]) -> None:
-    def detail() -> dict[str, Any]:
-        return {**aws_side.event_detail(package), "UpdatedModelPackageFields": changed}
-
-    aws_side.send(engine.store, detail_type=_DETAIL_TYPE, resource=package, detail=detail)

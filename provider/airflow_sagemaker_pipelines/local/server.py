@@ -13,14 +13,19 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from . import control, install, runs
+from .calls import OnCall
 from .middleware import LocalApplication
-from .state import LocalState, Settings, activate, deactivate
+from .state import LocalState, Settings, activate, deactivate, no_hook
 
 HOST = "127.0.0.1"
 
 
 class _QuietHandler(MotoRequestHandler):
     """moto's request handler without a line on stderr for each request."""
+
+    def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
+        """Take no further request from a connection that broke; one that was reset by a fault is gone."""
+        self.close_connection = True
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
         if type == "error":
@@ -32,10 +37,11 @@ class LocalServer:
 
     :param settings: how it behaves.
     :param port: the port to listen on; 0 for a free one.
+    :param on_call: called at each API call of a client.
     """
 
-    def __init__(self, settings: Settings | None = None, *, port: int = 0) -> None:
-        self.state = LocalState(settings=settings or Settings())
+    def __init__(self, settings: Settings | None = None, *, port: int = 0, on_call: OnCall = no_hook) -> None:
+        self.state = LocalState(settings=settings or Settings(), on_call=on_call)
         self._port = port
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None

@@ -1,4 +1,4 @@
-"""What one process of the local endpoint holds besides moto's state: settings, rules, counters, the clock."""
+"""What one process of the local endpoint holds besides moto's state: settings, rules, faults, counters, the clock."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .calls import CallLog
+from .calls import ApiCall, CallLog, OnCall, Phase
+from .faults import FaultBook
 from .rules import RuleBook
 from .timeline import Timeline
 
@@ -31,6 +32,7 @@ class Settings:
     :param region: the region of the helpers' clients and of the runner; a request's own region always counts.
     :param account: the account of every request; None leaves it to moto (123456789012, or the account whose access
         key signed the request).
+    :param seed: for faults that strike a share of the calls.
     :param concurrent_runs: how many jobs may run code at once; further ones wait in status InProgress.
     """
 
@@ -38,7 +40,12 @@ class Settings:
     run_code: bool = False
     region: str = DEFAULT_REGION
     account: str | None = None
+    seed: int = 0
     concurrent_runs: int = 8
+
+
+def no_hook(_call: ApiCall, _phase: Phase, _environ: dict[str, Any]) -> None:
+    """Do nothing at a call."""
 
 
 @dataclass(kw_only=True)
@@ -48,6 +55,8 @@ class LocalState:
     settings: Settings = field(default_factory=Settings)
     rules: RuleBook = field(default_factory=RuleBook)
     calls: CallLog = field(default_factory=CallLog)
+    faults: FaultBook = field(init=False)
+    on_call: OnCall = no_hook
     timeline: Timeline = field(default_factory=Timeline)
     endpoint_url: str = ""
     started: float = field(default_factory=time.time)
@@ -55,6 +64,7 @@ class LocalState:
     _runner: Runner | None = None
 
     def __post_init__(self) -> None:
+        self.faults = FaultBook(self.settings.seed)
         self.run_slots = threading.BoundedSemaphore(self.settings.concurrent_runs)
 
     def runner(self) -> Runner:

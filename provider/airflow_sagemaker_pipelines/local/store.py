@@ -70,6 +70,8 @@ class Store:
         self.partition = partition
         self.lock = threading.RLock()
         self.tokens: dict[str, str] = {}
+        # All that was ever added, also what has been deleted since: a record for those who look for duplicates.
+        self.made: list[Resource] = []
         self._by_name: dict[str, dict[str, Resource]] = {}
         self._by_arn: dict[str, Resource] = {}
 
@@ -92,6 +94,7 @@ class Store:
                 raise AwsError(kind.duplicate.code, kind.refusal_text(kind.duplicate, arn=arn, name=name))
             names[name.lower()] = resource
             self._by_arn[arn] = resource
+            self.made.append(resource)
         return resource
 
     def find(self, kind: Kind, name_or_arn: str) -> Resource | None:
