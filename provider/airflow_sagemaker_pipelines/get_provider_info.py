@@ -14,4 +14,6 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "airflow-provider-sagemaker-pipelines",
         "name": "Amazon SageMaker Pipelines",
         "description": "Run Amazon SageMaker Pipelines definitions as Airflow DAGs: a task per step.",
+        # Airflow 3.2 and later.
+        "cli": ["airflow_sagemaker_pipelines.cli.definition.get_cli_commands"],
     }

@@ -1,0 +1,1 @@
+"""``airflow sagemaker-pipelines …``."""
