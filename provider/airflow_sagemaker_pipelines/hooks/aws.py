@@ -40,6 +40,16 @@ class AwsConnection:
 #: give up. It never repeats a call by itself, which would invoke a function twice without anybody knowing.
 _PATIENCE = {"lambda": 630}
 
+#: Settings of clients that ask for states again and again, where the connection and the DAG's author say nothing. A
+#: call that hangs holds up others, and what fails is asked later, by an interval that grows; botocore would repeat it
+#: at once, four times.
+_ASKING = {
+    "connect_timeout": 10,
+    "read_timeout": 20,
+    "retries": {"total_max_attempts": 2},
+    "max_pool_connections": 32,
+}
+
 
 class AwsClients:
     """Makes boto3 clients and keeps them; usable from several threads, as clients are.
@@ -47,11 +57,13 @@ class AwsClients:
     Credentials, assumed roles and endpoints are the Amazon provider's matter.
 
     :param connection: how to reach AWS.
+    :param defaults: arguments of ``botocore.config.Config`` that the connection and the DAG's author may override.
     """
 
-    def __init__(self, connection: AwsConnection) -> None:
+    def __init__(self, connection: AwsConnection, defaults: Mapping[str, Any] | None = None) -> None:
         self._connection = connection
-        self._clients: dict[str, Any] = {}
+        self._defaults = defaults or {}
+        self._clients: dict[tuple[str, bool], Any] = {}
 
     def _hook(self, service: str) -> AwsBaseHook:
         # Imports boto3, which the parsing of a DAG file must not pay for.
@@ -66,25 +78,30 @@ class AwsClients:
             config=dict(config) if config is not None else None,
         )
 
-    def __call__(self, service: str) -> Any:
-        """Return the client of a service."""
-        if service not in self._clients:
-            self._clients[service] = self._make(service)
-        return self._clients[service]
+    def __call__(self, service: str, *, repeats: bool = True) -> Any:
+        """Return the client of a service.
 
-    def _make(self, service: str) -> Any:
+        :param repeats: whether botocore may send a call again by itself. Without, it never does, whatever the
+            connection and the DAG's author say: AWS would carry the call out twice.
+        """
+        if (service, repeats) not in self._clients:
+            self._clients[service, repeats] = self._make(service, repeats=repeats)
+        return self._clients[service, repeats]
+
+    def _make(self, service: str, *, repeats: bool) -> Any:
         hook = self._hook(service)
-        if service not in _PATIENCE:
+        if repeats and service not in _PATIENCE and not self._defaults:
             return hook.get_conn()
         from botocore.config import Config  # noqa: PLC0415
 
-        settings: dict[str, Any] = {
-            "read_timeout": _PATIENCE[service],
-            "tcp_keepalive": True,
-            "retries": {"total_max_attempts": 1},
-        }
-        patient = Config(**settings).merge(hook.config)
-        return hook.get_client_type(config=patient)
+        once = Config(retries={"total_max_attempts": 1})
+        config = Config(**self._defaults).merge(hook.config)
+        if service in _PATIENCE:
+            patient = Config(read_timeout=_PATIENCE[service], tcp_keepalive=True)
+            config = patient.merge(once).merge(config)
+        if not repeats:
+            config = config.merge(once)
+        return hook.get_client_type(config=config)
 
     @property
     def region_name(self) -> str:
@@ -102,4 +119,4 @@ def shared_clients(connection: AwsConnection) -> AwsClients:
 
 @lru_cache(maxsize=64)
 def _shared_clients(settings: str, period: int) -> AwsClients:
-    return AwsClients(AwsConnection(**json.loads(settings)))
+    return AwsClients(AwsConnection(**json.loads(settings)), _ASKING)

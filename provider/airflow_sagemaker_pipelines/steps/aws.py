@@ -16,7 +16,9 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
+    WaiterError,
 )
+from botocore.parsers import ResponseParserError
 
 from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES, StepCallError, StepError, StepRequestError
 from airflow_sagemaker_pipelines.steps.execution import iso_time
@@ -29,8 +31,12 @@ class Clients(Protocol):
     def region_name(self) -> str:
         """The region that calls go to."""
 
-    def __call__(self, service: str) -> Any:
-        """Return the client of a service, such as ``sagemaker``."""
+    def __call__(self, service: str, *, repeats: bool = True) -> Any:
+        """Return the client of a service, such as ``sagemaker``.
+
+        :param repeats: whether botocore may send a call again by itself when its answer was lost. Without, for calls
+            that AWS would carry out twice.
+        """
 
 
 #: Codes of answers that say "not now": the same call may succeed later.
@@ -55,6 +61,22 @@ _SERVICE_FAULTS = frozenset(
 #: A wait may outlive its credentials; the next look takes new ones.
 _EXPIRED_CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _SERVER_ERROR = 500
+#: What botocore takes for the code when the body of a refusal is cut off.
+_UNREADABLE = "400"
+_TRANSIENT = _THROTTLING | _SERVICE_FAULTS | _EXPIRED_CREDENTIALS | {_UNREADABLE}
+
+
+class IncompleteAnswerError(BotoCoreError):
+    """An answer lacks what it must have: its body was cut on the way, which botocore does not notice.
+
+    Made with ``operation`` and ``member``.
+    """
+
+    fmt = "{operation} answered without {member}"
+
+
+#: All that boto3 raises when AWS or the way to it fails, also for an answer that cannot be read.
+AWS_ERRORS = (ClientError, BotoCoreError, ResponseParserError)
 
 
 def error_code(error: BaseException) -> str | None:
@@ -75,9 +97,33 @@ def is_transient(error: BaseException) -> bool:
     code = error_code(error)
     if code is None:
         # Without an answer: lost on the way, or never sent because the request or the set-up is wrong.
-        return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError | CredentialRetrievalError)
+        return isinstance(
+            error,
+            HTTPClientError
+            | ConnectionError
+            | IncompleteReadError
+            | ResponseParserError
+            | IncompleteAnswerError
+            | CredentialRetrievalError
+            | WaiterError,
+        )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
-    return code in _THROTTLING | _SERVICE_FAULTS | _EXPIRED_CREDENTIALS or status >= _SERVER_ERROR
+    return code in _TRANSIENT or status >= _SERVER_ERROR
+
+
+def required(answer: Mapping[str, Any], member: str, operation: str) -> Any:
+    """Return a member that every answer of an operation has.
+
+    :raises IncompleteAnswerError: if it is missing, as it is in a truncated answer.
+    """
+    if answer.get(member) is None:
+        raise IncompleteAnswerError(operation=operation, member=member)
+    return answer[member]
+
+
+def is_throttled(error: BaseException) -> bool:
+    """Whether AWS asks to be called less often."""
+    return error_code(error) in _THROTTLING
 
 
 def input_members(clients: Clients, service: str, operation: str) -> frozenset[str]:
@@ -97,11 +143,11 @@ def aws_call(operation: str, *, step: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except AWS_ERRORS as error:
         raise _call_error(error, step=step, operation=operation) from error
 
 
-def _call_error(error: ClientError | BotoCoreError, *, step: str, operation: str) -> StepError:
+def _call_error(error: Exception, *, step: str, operation: str) -> StepError:
     code = error_code(error)
     cls = StepCallError if is_transient(error) or code in RESOURCE_LIMIT_CODES else StepRequestError
     where = f"{operation} was refused with {code}" if code else f"{operation} got no answer"

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines.definition import ExecutionVariable, Step, StepType
 from airflow_sagemaker_pipelines.definition.expressions import ExecutionReference, Get, Join, JsonGet
-from airflow_sagemaker_pipelines.steps.aws import aws_call
+from airflow_sagemaker_pipelines.steps.aws import aws_call, required
 from airflow_sagemaker_pipelines.steps.compare import differences
 from airflow_sagemaker_pipelines.steps.errors import StepRequestError
 from airflow_sagemaker_pipelines.steps.names import digest
@@ -279,7 +279,7 @@ class _Search:
                 PaginationConfig={"PageSize": _PAGE},
             )
             for page in pages:
-                for summary in page[f"{stem}Summaries"]:
+                for summary in required(page, f"{stem}Summaries", f"List{stem}s"):
                     name = summary[self._job.name_member]
                     if token.search(name) and name != self._request[self._job.name_member]:
                         ends = [value for member, value in summary.items() if member.endswith("EndTime")]

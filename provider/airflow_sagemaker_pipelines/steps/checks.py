@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
-from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, error_code
+from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, error_code, required
 from airflow_sagemaker_pipelines.steps.errors import StepRequestError
 from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun
 from airflow_sagemaker_pipelines.steps.s3 import read_file, split_s3_uri
@@ -178,7 +178,7 @@ def latest_approved(run: StepRun, group: str) -> Mapping[str, Any]:
             SortOrder="Descending",
         )
         try:
-            arn = next((item["ModelPackageArn"] for page in pages for item in page["ModelPackageSummaryList"]), None)
+            arn = next((item["ModelPackageArn"] for page in pages for item in _packages(page)), None)
         except ClientError as error:
             # A first run may come before the group.
             if error_code(error) not in {"ValidationException", "ResourceNotFound"}:
@@ -188,7 +188,12 @@ def latest_approved(run: StepRun, group: str) -> Mapping[str, Any]:
         return {}
     with aws_call("DescribeModelPackage", step=run.step.name):
         package: Mapping[str, Any] = client.describe_model_package(ModelPackageName=arn)
+        required(package, "ModelPackageArn", "DescribeModelPackage")
     return package
+
+
+def _packages(page: Mapping[str, Any]) -> Any:
+    return required(page, "ModelPackageSummaryList", "ListModelPackages")
 
 
 def flag(run: StepRun, member: str, *, default: bool) -> bool:

@@ -6,10 +6,8 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from botocore.exceptions import ClientError
-
 from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, input_members, to_json
-from airflow_sagemaker_pipelines.steps.errors import StepCallError
+from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepError
 from airflow_sagemaker_pipelines.steps.job import NamedResource, is_missing, operation_name
 from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun
 from airflow_sagemaker_pipelines.steps.status import Verdict, is_beyond_update, verdict
@@ -39,10 +37,10 @@ class Deployment(NamedResource):
         """Create or update it, or find that an earlier try has."""
         handle = self.handle(run, request)
         for _ in range(_LOOKS):
-            state = self._find(run, handle)
+            state = self.find(run, handle)
             if state is None:
                 if self._create(run, self._known_to(run, self.create, request)):
-                    return self.started(run.clients, handle)
+                    return self.started(run, handle)
             elif not state.verdict.is_final:
                 self.check_in_progress(run, request, state)
                 return state
@@ -98,20 +96,42 @@ class Deployment(NamedResource):
         the name: that is for people to decide, not for the kill of a task.
         """
 
-    def _find(self, run: StepRun, handle: Handle) -> State | None:
-        with aws_call(operation_name(self.describe), step=run.step.name):
-            try:
-                return self.poll(run.clients, handle)
-            except ClientError as error:
-                if not is_missing(error):
-                    raise
-                return None
+    def find(self, run: StepRun, handle: Handle) -> State | None:
+        """Return its state, ``None`` if there is nothing of the name.
+
+        :raises StepError: if AWS does not tell.
+        """
+        try:
+            return self.look(run, handle)
+        except StepError as error:
+            if not is_missing(error.__cause__ or error):
+                raise
+            return None
 
     def _update(self, run: StepRun, request: Mapping[str, Any], state: State) -> State:
         self.check_update(run, request, state)
-        with aws_call(operation_name(self.update), step=run.step.name):
-            getattr(run.clients("sagemaker"), self.update)(**self._known_to(run, self.update, request))
-        return self.started(run.clients, state.handle)
+        try:
+            with aws_call(operation_name(self.update), step=run.step.name):
+                getattr(run.clients("sagemaker"), self.update)(**self._known_to(run, self.update, request))
+        except StepError:
+            # The answer may have been lost; if botocore then repeated the call, AWS refused the second one because of
+            # the first.
+            found = self._updating(run, request, state.handle)
+            if found is None:
+                raise
+            return found
+        return self.started(run, state.handle)
+
+    def _updating(self, run: StepRun, request: Mapping[str, Any], handle: Handle) -> State | None:
+        """Return the state if the step's own update is on its way or done."""
+        try:
+            state = self.look(run, handle)
+            if not state.verdict.is_final:
+                self.check_in_progress(run, request, state)
+                return state
+        except StepError:
+            return None
+        return state if state.verdict is Verdict.SUCCEEDED and self.is_current(request, state) else None
 
     def _known_to(self, run: StepRun, method: str, request: Mapping[str, Any]) -> dict[str, Any]:
         # One step describes both calls. What neither of them knows is left in, for AWS to refuse.

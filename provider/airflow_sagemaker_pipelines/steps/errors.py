@@ -15,27 +15,39 @@ class StepError(Exception):
     :param step: the step's name.
     :param resource: what ran, such as ``training job pipelines-…``.
     :param code: AWS's error code, when a call was refused.
+    :param details: more lines for people, such as the end of a job's log.
     """
 
     outcome = "failed"
 
-    def __init__(self, message: str, *, step: str, resource: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        step: str,
+        resource: str | None = None,
+        code: str | None = None,
+        details: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.step = step
         self.resource = resource
         self.code = code
+        self.details = details
 
     def __str__(self) -> str:
         resource = f" ({self.resource})" if self.resource else ""
-        return f"Step '{self.step}' {self.outcome}: {self.message}{resource}"
+        details = f"\n{self.details}" if self.details else ""
+        return f"Step '{self.step}' {self.outcome}: {self.message}{resource}{details}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, self.step, self.resource, self.code)
+        members = {"step": self.step, "resource": self.resource, "code": self.code, "details": self.details}
+        return _rebuild, (type(self), self.message, members)
 
 
-def _rebuild(cls: type[StepError], message: str, step: str, resource: str | None, code: str | None) -> StepError:
-    return cls(message, step=step, resource=resource, code=code)
+def _rebuild(cls: type[StepError], message: str, members: dict[str, Any]) -> StepError:
+    return cls(message, **members)
 
 
 class StepRequestError(StepError):

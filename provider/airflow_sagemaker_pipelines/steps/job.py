@@ -5,22 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
 from airflow_sagemaker_pipelines.definition import ExecutionVariable
-from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, error_code, error_message, to_json
+from airflow_sagemaker_pipelines.steps.aws import (
+    Clients,
+    IncompleteAnswerError,
+    aws_call,
+    error_code,
+    error_message,
+    to_json,
+)
 from airflow_sagemaker_pipelines.steps.cache import cache_key, find_cached
-from airflow_sagemaker_pipelines.steps.errors import StepRequestError
+from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES, StepCallError, StepError, StepRequestError
 from airflow_sagemaker_pipelines.steps.execution import ExecutionVariables
 from airflow_sagemaker_pipelines.steps.experiments import add_experiment, add_mlflow, ensure_experiment
-from airflow_sagemaker_pipelines.steps.names import LONG_NAME
-from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun, StepRunner
+from airflow_sagemaker_pipelines.steps.names import LONG_NAME, MAX_GENERATIONS
+from airflow_sagemaker_pipelines.steps.runner import Handle, Listing, State, StepRun, StepRunner
 from airflow_sagemaker_pipelines.steps.status import Verdict, verdict
 
-#: How many jobs of one task life are looked at before giving up.
-_MAX_GENERATIONS = 100
+#: The most summaries that a List call gives.
+_PAGE = 100
 
 
 class NamedResource(StepRunner):
@@ -75,19 +83,19 @@ class NamedResource(StepRunner):
 
         Create comes first: AWS refuses a name that is taken, which makes one call do for both questions.
         """
-        for generation in range(_MAX_GENERATIONS):
+        for generation in range(MAX_GENERATIONS):
             if generation:
                 request.clear()
                 request.update(self.named_request(run, generation=generation))
             handle = self.handle(run, request)
             if self._create(run, request):
-                return self.started(run.clients, handle)
+                return self.started(run, handle)
             # An earlier try created it, or this one did and the answer was lost.
             state = self.look(run, handle)
             self.check_found(run, request, state)
             if state.verdict.is_wanted:
                 return state
-        raise StepRequestError(f"{_MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
+        raise StepRequestError(f"{MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
 
     def check_found(self, run: StepRun, request: Mapping[str, Any], state: State) -> None:
         """Refuse to adopt what holds the name already; by default nothing is refused.
@@ -98,23 +106,47 @@ class NamedResource(StepRunner):
     def look(self, run: StepRun, handle: Handle) -> State:
         """Ask AWS for the state of what a step has made, in this run or another.
 
-        :raises StepError: if AWS does not tell.
+        :raises StepError: if AWS does not tell. Then nobody knows whether to adopt or to replace it.
         """
-        with aws_call(operation_name(self.describe), step=run.step.name):
-            return self.poll(run.clients, handle)
+        operation = operation_name(self.describe)
+        with aws_call(operation, step=run.step.name):
+            state = self.poll(run.clients, handle)
+            if not state.description:
+                raise IncompleteAnswerError(operation=operation, member="content")
+        return state
 
-    def _create(self, run: StepRun, request: Mapping[str, Any]) -> bool:
-        """Create it; return whether the name was free."""
-        with aws_call(operation_name(self.create), step=run.step.name):
+    def _exists(self, run: StepRun, handle: Handle) -> bool:
+        with aws_call(operation_name(self.describe), step=run.step.name):
             try:
-                getattr(run.clients("sagemaker"), self.create)(**request)
+                getattr(run.clients("sagemaker"), self.describe)(**self.key(handle))
             except ClientError as error:
-                if not is_taken(error):
+                if not is_missing(error):
                     raise
                 return False
         return True
 
-    def started(self, clients: Clients, handle: Handle) -> State:
+    def _create(self, run: StepRun, request: Mapping[str, Any]) -> bool:
+        """Create it; return whether the name was free.
+
+        When AWS does not say what became of the call, it is asked for the name at once: the next try may not come.
+        """
+        try:
+            with aws_call(operation_name(self.create), step=run.step.name):
+                getattr(run.clients("sagemaker"), self.create)(**request)
+        except StepError as error:
+            may_be_done = isinstance(error, StepCallError) and error.code not in RESOURCE_LIMIT_CODES
+            if is_taken(error.__cause__ or error) or (may_be_done and self._is_there(run, request)):
+                return False
+            raise
+        return True
+
+    def _is_there(self, run: StepRun, request: Mapping[str, Any]) -> bool:
+        try:
+            return self._exists(run, self.handle(run, request))
+        except StepError:
+            return False
+
+    def started(self, run: StepRun, handle: Handle) -> State:
         """Return the state right after creation."""
         return State(handle=handle, verdict=Verdict.RUNNING)
 
@@ -126,8 +158,12 @@ class SageMakerJob(NamedResource):
     status_member: ClassVar[str]
     stop_call: ClassVar[str]
     log_group: ClassVar[str | None] = None
+    #: Whether it has no log itself, but the jobs that it starts: ``<name>-<number>-<hexadecimal>``.
+    logs_of_children: ClassVar[bool] = False
     #: The part of the console's URL, ``#/jobs/<name>``.
     console: ClassVar[str]
+    #: Whether the List call takes a status and a part of the name.
+    is_listed: ClassVar[bool] = True
 
     def name(self, run: StepRun, *, generation: int) -> str:
         """Return the name of one generation; that of a cached step tells its key attributes."""
@@ -159,16 +195,6 @@ class SageMakerJob(NamedResource):
         """Whether the result of an earlier run, which succeeded with the same key attributes, may be used."""
         return True
 
-    def _exists(self, run: StepRun, handle: Handle) -> bool:
-        with aws_call(operation_name(self.describe), step=run.step.name):
-            try:
-                getattr(run.clients("sagemaker"), self.describe)(**self.key(handle))
-            except ClientError as error:
-                if not is_missing(error):
-                    raise
-                return False
-        return True
-
     def poll(self, clients: Clients, handle: Handle) -> State:
         """Describe the job."""
         answer = getattr(clients("sagemaker"), self.describe)(**self.key(handle))
@@ -178,6 +204,29 @@ class SageMakerJob(NamedResource):
             description=to_json(answer),
             reason=self.reason(answer),
         )
+
+    def in_progress(self, clients: Clients, *, name_contains: str) -> Listing | None:
+        """List the jobs in progress, a hundred per call.
+
+        :raises IncompleteAnswerError: if an answer has no list, as a truncated one does.
+        """
+        if not self.is_listed:
+            return None
+        kind = operation_name(self.describe).removeprefix("Describe")
+        filters = {"StatusEquals": "InProgress", "MaxResults": _PAGE}
+        if name_contains:
+            filters["NameContains"] = name_contains
+        list_jobs = getattr(clients("sagemaker"), f"{self.describe.replace('describe', 'list', 1)}s")
+        names: set[str] = set()
+        for pages in count(1):
+            answer = list_jobs(**filters)
+            if f"{kind}Summaries" not in answer:
+                raise IncompleteAnswerError(operation=f"List{kind}s", member=f"{kind}Summaries")
+            names.update(summary[self.name_member] for summary in answer[f"{kind}Summaries"])
+            if not answer.get("NextToken"):
+                return Listing(frozenset(names), pages)
+            filters["NextToken"] = answer["NextToken"]
+        raise AssertionError("count() does not end")
 
     def reason(self, description: Mapping[str, Any]) -> str | None:
         """Return why the job did not succeed."""

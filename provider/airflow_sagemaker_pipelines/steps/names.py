@@ -18,6 +18,8 @@ _STEP_PREFIX = 20
 #: … or this many where a name has at most 32 characters.
 _SHORT_STEP_PREFIX = 7
 LONG_NAME = 63
+#: How many jobs of one task life are looked at before giving up.
+MAX_GENERATIONS = 100
 SHORT_NAME = 32
 
 

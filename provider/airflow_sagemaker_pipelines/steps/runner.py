@@ -59,6 +59,15 @@ class State:
     """``{"source_job": name, "source_arn": ARN}`` when an earlier run made it and ``CacheConfig`` lets it stand in."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is in progress at one moment."""
+
+    names: frozenset[str]
+    pages: int
+    """How many calls it took."""
+
+
 class StepRunner(ABC):
     """Runs the steps of one type. Stateless: one instance serves all steps.
 
@@ -89,6 +98,13 @@ class StepRunner(ABC):
     def poll(self, clients: Clients, handle: Handle) -> State:
         """Ask AWS for the state. Only for types that take time."""
         raise NotImplementedError(f"{self.step_type} steps are done when they have started")
+
+    def in_progress(self, clients: Clients, *, name_contains: str) -> Listing | None:
+        """Return all that is in progress, by few calls for many; ``None`` for types that AWS does not list so.
+
+        :param name_contains: only of names that contain this text; empty: of all.
+        """
+        return None
 
     def stop(self, clients: Clients, handle: Handle) -> None:
         """Ask AWS to stop what the step made; nothing happens when it is over or cannot be stopped."""

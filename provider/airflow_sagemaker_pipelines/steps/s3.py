@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_sagemaker_pipelines.steps.aws import Clients, error_code
+from airflow_sagemaker_pipelines.steps.aws import Clients, error_code, required
 
 #: Nothing that a step reads as a whole is larger; AWS does not say its own limit.
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -42,7 +42,7 @@ def read_file(clients: Clients, uri: str, *, since: datetime | None = None) -> b
         if error_code(error) in _MISSING:
             return None
         raise
-    if since is not None and answer["LastModified"] < since.replace(microsecond=0):
+    if since is not None and required(answer, "LastModified", "GetObject") < since.replace(microsecond=0):
         return None
     return read_body(answer, uri)
 
@@ -52,7 +52,7 @@ def read_body(answer: Mapping[str, Any], uri: str) -> bytes:
 
     :raises ValueError: if it is too large to be what it should be.
     """
-    content: bytes = answer["Body"].read(MAX_FILE_BYTES + 1)
+    content: bytes = required(answer, "Body", "GetObject").read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"{uri} is larger than {MAX_FILE_BYTES} bytes")
     return content

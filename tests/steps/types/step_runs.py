@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 
 import botocore.session
+from botocore.config import Config
 from botocore.validate import ParamValidator
 
 from airflow_sagemaker_pipelines.definition import Scope, load_definition
@@ -21,18 +22,23 @@ BUCKET = "sagemaker-us-east-1-123456789012"
 class EndpointClients:
     """The clients of a local endpoint."""
 
-    def __init__(self, endpoint):
+    def __init__(self, endpoint, **config):
         self._endpoint = endpoint
+        self._config = config
         self._clients = {}
 
     @property
     def region_name(self):
         return self._endpoint.region
 
-    def __call__(self, service):
-        if service not in self._clients:
-            self._clients[service] = self._endpoint.client(service)
-        return self._clients[service]
+    def __call__(self, service, *, repeats=True):
+        if (service, repeats) not in self._clients:
+            self._clients[service, repeats] = self.make(service, repeats=repeats)
+        return self._clients[service, repeats]
+
+    def make(self, service, *, repeats):
+        once = {} if repeats else {"retries": {"total_max_attempts": 1}}
+        return self._endpoint.client(service, config=Config(proxies={}, **{**self._config, **once}))
 
 
 def step_run(endpoint, step, *, parameters=(), outputs=None, life=0, clients=None):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from airflow_sagemaker_pipelines.definition import ExpressionError
-from airflow_sagemaker_pipelines.steps.errors import StepFailedError, StepRequestError
+from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepFailedError, StepRequestError
 from airflow_sagemaker_pipelines.steps.registry import runner_of
 from airflow_sagemaker_pipelines.steps.status import Verdict
+from tests.steps.faults import Fault, FaultyClients, WorkerDiedError
 from tests.steps.types.step_run_support import BUCKET, IMAGE, begin, finish, raw_answer, step_run
 
 TRAINED = {"TrainingJobName": "job-1", "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/models/"}}
@@ -171,14 +174,14 @@ def test_a_failed_deletion_fails_the_step_after_the_others_are_done(local_sagema
     assert "models/job-1/debug/x" not in keys(s3)
 
 
-@pytest.mark.parametrize(("code", "error"), [("AccessDenied", "AccessDenied"), ("InternalError", "InternalError")])
+@pytest.mark.parametrize(("code", "error"), [("AccessDenied", StepFailedError), ("InternalError", StepCallError)])
 def test_an_object_that_s3_does_not_delete_fails_the_step(local_sagemaker, code, error):
     run = run_of(local_sagemaker, {"StepName": "Train"})
     body = f"<DeleteResult><Error><Key>k</Key><Code>{code}</Code><Message>no</Message></Error></DeleteResult>"
     events = run.clients("s3").meta.events
     events.register("before-send.s3.DeleteObjects", lambda **_: raw_answer(body.encode(), 200))
 
-    with pytest.raises(StepFailedError, match=f"'Train': {error}: no"):
+    with pytest.raises(error, match=f"'Train': {code}: no"):
         begin(run)
 
 
@@ -194,3 +197,18 @@ def test_the_request_shows_what_will_be_deleted(local_sagemaker):
     request = runner_of(run.step.type).request(run)
 
     assert request["Resources"]["S3"] == [{"StepName": "Train", "S3Prefix": f"s3://{BUCKET}/models/job-1/"}]
+
+
+@pytest.mark.parametrize("operation", ["ListObjectsV2", "DeleteObjects"])
+@pytest.mark.parametrize("fault", Fault)
+def test_whatever_goes_wrong_a_retry_deletes_the_rest(local_sagemaker, s3, operation, fault):
+    run = run_of(local_sagemaker, {"StepName": "Train"})
+    faulty = replace(run, clients=FaultyClients(local_sagemaker, operation, fault))
+
+    try:
+        state = begin(faulty)
+    except (StepCallError, WorkerDiedError):
+        state = begin(run)
+
+    assert state.description["CleanedSteps"] == ["Train"]
+    assert keys(s3) == {*KEPT, "processed/a.csv"}

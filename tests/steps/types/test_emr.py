@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError
 
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepRequestError
 from airflow_sagemaker_pipelines.steps.registry import runner_of
 from airflow_sagemaker_pipelines.steps.status import Verdict
+from tests.steps.faults import Fault, FaultyClients
 from tests.steps.types.step_runs import finish, outputs_of, start, violations, wait
 
 JAR = {"Jar": "command-runner.jar", "Args": ["spark-submit", {"Get": "Parameters.Script"}]}
@@ -170,28 +171,28 @@ def test_a_retry_after_a_failure_makes_a_new_generation(local_sagemaker, on_eith
     assert second.handle["name"] == third.handle["name"] == f"{first.handle['name']}-1"
 
 
-def test_a_start_whose_answer_was_lost_is_found_by_the_next(local_sagemaker, on_either):
+def test_a_start_whose_answer_was_lost_looks_once_for_what_it_has_made(local_sagemaker, on_either):
     run = on_either()
-    client = run.clients("emr")
-    real = {name: getattr(client, name) for name in ("add_job_flow_steps", "run_job_flow")}
-
-    def losing(name):
-        def call(**request):
-            real[name](**request)
-            raise ConnectTimeoutError(endpoint_url="x")
-
-        return call
-
-    for name in real:
-        setattr(client, name, losing(name))
+    operation = "AddJobFlowSteps" if "ClusterId" in run.step.arguments else "RunJobFlow"
     local_sagemaker.clear_calls()
-    with pytest.raises(StepCallError):
-        start(run)
-    for name, call in real.items():
-        setattr(client, name, call)
 
-    assert finish(run).verdict is Verdict.SUCCEEDED
+    state = start(replace(run, clients=FaultyClients(local_sagemaker, operation, Fault.LOST)))
+
+    lists = [count for call, count in local_sagemaker.calls().items() if "List" in call]
+    assert wait(run, state).verdict is Verdict.SUCCEEDED
     assert made_by_runs(local_sagemaker) == 1
+    assert lists == [2]
+
+
+def test_a_start_of_which_nothing_is_found_is_left_to_another_try(local_sagemaker, on_either):
+    run = on_either()
+    operation = "AddJobFlowSteps" if "ClusterId" in run.step.arguments else "RunJobFlow"
+    local_sagemaker.clear_calls()
+
+    with pytest.raises(StepCallError, match=f"{operation} was refused with ThrottlingException"):
+        start(replace(run, clients=FaultyClients(local_sagemaker, operation, Fault.REFUSED)))
+
+    assert made_by_runs(local_sagemaker) == 0
 
 
 def test_a_cleared_task_starts_anew(on_either):

@@ -241,3 +241,15 @@ def test_messages_name_the_run_and_its_application(on_shared, application):
 
     text = runner_of(StepType.EMR_SERVERLESS).resource(state.handle)
     assert text == f"EMR Serverless job run {state.handle['run']} on application {application}"
+
+
+def test_an_application_that_somebody_has_deleted_is_replaced(emr, on_own):
+    first = finish(on_own())
+    application = first.handle["application"]
+    emr.stop_application(applicationId=application)
+    emr.delete_application(applicationId=application)
+
+    again = finish(on_own())
+
+    assert again.verdict is Verdict.SUCCEEDED
+    assert again.handle["application"] != application

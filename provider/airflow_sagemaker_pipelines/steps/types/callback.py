@@ -18,7 +18,8 @@ class Callback(StepRunner):
     """A message that asks a worker to do something, and to answer with the token in it.
 
     Workers get each request at least once: a retry of the task sends the same message again, with the same token, and
-    so may SQS. The token tells them what they have begun or done already. Clearing the task makes a new token.
+    so may botocore, after a lost answer, and SQS itself. The token tells them what they have begun or done already. On
+    a FIFO queue only a retry does: SQS drops what botocore repeats. Clearing the task makes a new token.
 
     No pipeline runs on SageMaker, so the token is ours, and ``SendPipelineExecutionStepSuccess`` does not know it. How
     the answer arrives is the caller's matter.

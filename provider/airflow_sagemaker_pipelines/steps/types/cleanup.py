@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from airflow_sagemaker_pipelines.definition import ExpressionError, Step, StepType
-from airflow_sagemaker_pipelines.steps.aws import aws_call, error_code, error_message, is_transient
-from airflow_sagemaker_pipelines.steps.errors import StepFailedError, StepRequestError
+from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS, error_code, error_message, is_transient, required
+from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepFailedError, StepRequestError
 from airflow_sagemaker_pipelines.steps.job import SageMakerJob, without_nulls
 from airflow_sagemaker_pipelines.steps.runner import State, StepRun, StepRunner
 from airflow_sagemaker_pipelines.steps.s3 import split_s3_uri
@@ -22,6 +20,7 @@ FAILED_SOURCES_FAIL_THE_STEP = True
 _SOURCES = frozenset({StepType.TRAINING, StepType.PROCESSING, StepType.TRANSFORM})
 #: DeleteObjects takes this many keys.
 _KEYS_PER_CALL = 1000
+_INTERNAL = "InternalFailure"
 _SERVICE_FAULTS = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
 
 
@@ -61,7 +60,8 @@ class Cleanup(StepRunner):
     def start(self, run: StepRun, request: dict[str, Any]) -> State:
         """Delete.
 
-        :raises StepFailedError: if some objects could not be deleted, after all others have been.
+        :raises StepCallError: if some objects could not be deleted now, after all others have been.
+        :raises StepFailedError: if they could not for another cause.
         """
         cleaned, failed = [], []
         for source in request["Resources"]["S3"]:
@@ -71,7 +71,9 @@ class Cleanup(StepRunner):
                 cleaned.append(source["StepName"])
         if failed and FAILED_SOURCES_FAIL_THE_STEP:
             reasons = "; ".join(f"'{item['StepName']}': {item['ErrorMessage']}" for item in failed)
-            raise StepFailedError(f"files of {len(failed)} steps could not be deleted: {reasons}", step=run.step.name)
+            mended_by_a_retry = all(item["ErrorCode"] == _INTERNAL for item in failed)
+            cls = StepCallError if mended_by_a_retry else StepFailedError
+            raise cls(f"files of {len(failed)} steps could not be deleted: {reasons}", step=run.step.name)
         skipped = [item["StepName"] for item in request["SkippedSteps"]]
         outputs = {"CleanedSteps": cleaned, "FailedSteps": failed, "SkippedSteps": skipped}
         return State(handle={}, verdict=Verdict.SUCCEEDED, description=outputs)
@@ -98,8 +100,7 @@ def _described(run: StepRun, step: Step) -> Mapping[str, Any] | None:
     handle, runner = _left(run.made, step), runner_of(step.type)
     if handle is None or not isinstance(runner, SageMakerJob):
         return None
-    with aws_call(f"Describe{step.type}Job", step=run.step.name):
-        return runner.poll(run.clients, dict(handle)).description
+    return runner.look(run, dict(handle)).description
 
 
 def _left(results: Mapping[str, Any], step: Step) -> Mapping[str, Any] | None:
@@ -150,27 +151,30 @@ def _delete(run: StepRun, source: Mapping[str, Any]) -> dict[str, str] | None:
     try:
         for bucket, keys in _batches(client, source):
             objects = [{"Key": key} for key in keys]
-            answer = client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            # Not quiet: an answer that was cut off looks like one without errors.
+            answer = client.delete_objects(Bucket=bucket, Delete={"Objects": objects})
             if errors := answer.get("Errors"):
                 first = errors[0]
                 return _problem(
                     f"{first.get('Code')}: {first.get('Message')} (s3://{bucket}/{first.get('Key')})",
                     internal=first.get("Code") in _SERVICE_FAULTS,
                 )
-    except (ClientError, BotoCoreError) as error:
+            required(answer, "Deleted", "DeleteObjects")
+    except AWS_ERRORS as error:
         return _problem(f"{error_code(error) or 'no answer'}: {error_message(error)}", internal=is_transient(error))
     return None
 
 
 def _problem(message: str, *, internal: bool) -> dict[str, str]:
-    return {"ErrorCode": "InternalFailure" if internal else "ClientError", "ErrorMessage": message}
+    return {"ErrorCode": _INTERNAL if internal else "ClientError", "ErrorMessage": message}
 
 
 def _batches(client: Any, source: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     if "S3Prefix" in source:
         bucket, prefix = split_s3_uri(source["S3Prefix"])
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            # A page has at most 1000 objects, none if there are none.
+            # A page has at most 1000 objects, none if there are none. The count tells that from a cut-off page.
+            required(page, "KeyCount", "ListObjectsV2")
             if keys := [item["Key"] for item in page.get("Contents", ())]:
                 yield bucket, keys
         return

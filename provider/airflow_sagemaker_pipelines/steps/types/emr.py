@@ -9,9 +9,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from airflow_sagemaker_pipelines.definition import StepType
-from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, error_code, to_json
-from airflow_sagemaker_pipelines.steps.errors import StepRequestError
-from airflow_sagemaker_pipelines.steps.job import without_nulls
+from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, error_code, required, to_json
+from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepRequestError
+from airflow_sagemaker_pipelines.steps.job import operation_name, without_nulls
+from airflow_sagemaker_pipelines.steps.names import MAX_GENERATIONS
 from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun, StepRunner
 from airflow_sagemaker_pipelines.steps.status import Verdict, verdict
 
@@ -23,7 +24,6 @@ DEFAULT_ACTION_ON_FAILURE = "CONTINUE"
 #: disagree.
 CLOCK_MARGIN = timedelta(hours=1)
 
-_MAX_GENERATIONS = 100
 #: AWS answers a cancellation on a cluster that is gone with one of these.
 _NOTHING_TO_STOP = frozenset({"InvalidRequestException", "ValidationException"})
 
@@ -33,8 +33,12 @@ class EMR(StepRunner):
 
     EMR takes two steps, or two clusters, of one name, and knows no idempotency tokens. So the step and its cluster
     have names that are the same at every try, and before anything is made, what the list calls show is searched for
-    them (which takes permission for ListSteps, ListClusters and DescribeCluster). A cluster of the step's own
-    terminates by itself after the step, whether it succeeded or not.
+    them (which takes permission for ListSteps, ListClusters and DescribeCluster). botocore does not repeat
+    AddJobFlowSteps and RunJobFlow by itself; when their answer is lost, the lists are searched once more, and only
+    another try of the task adds again. What remains possible: the answer is lost, and EMR's lists show the step or
+    cluster only after the next try has looked. Then there are two, and the later one counts.
+
+    A cluster of the step's own terminates by itself after the step, whether it succeeded or not.
     """
 
     step_type = StepType.EMR
@@ -66,7 +70,7 @@ class EMR(StepRunner):
             if state.verdict.is_wanted:
                 _rename(request, name)
                 return state
-        raise StepRequestError(f"{_MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
+        raise StepRequestError(f"{MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
 
     def _earlier(self, run: StepRun, request: Mapping[str, Any]) -> dict[str, Handle]:
         """Return what this execution's tries may have made, by name."""
@@ -80,22 +84,24 @@ class EMR(StepRunner):
         return {item["Name"]: _handle(item["Name"], item["Id"], None, own=True) for item in reversed(clusters)}
 
     def _submit(self, run: StepRun, request: dict[str, Any], name: str) -> State:
-        emr = run.clients("emr")
         _rename(request, name)
-        if cluster := request.get("JobFlowId"):
-            with aws_call("AddJobFlowSteps", step=run.step.name):
-                (step_id,) = emr.add_job_flow_steps(**request)["StepIds"]
-            return State(handle=_handle(name, cluster, step_id), verdict=Verdict.RUNNING)
-        with aws_call("RunJobFlow", step=run.step.name):
-            cluster = emr.run_job_flow(**request)["JobFlowId"]
-        # The answer has no step id; poll() asks for it.
-        return State(handle=_handle(name, cluster, None, own=True), verdict=Verdict.RUNNING)
+        try:
+            handle = _add(run, request, name)
+        except StepCallError:
+            # Lost on the way there, or on the way back?
+            found = self._earlier(run, request).get(name)
+            if found is None:
+                raise
+            handle = found
+        return State(handle=handle, verdict=Verdict.RUNNING)
 
     def poll(self, clients: Clients, handle: Handle) -> State:
         """Describe the step; and its cluster, as long as that may be why there is nothing to wait for."""
         emr, cluster = clients("emr"), handle["cluster"]
         step_id = handle["step"] or _step_id(emr, handle)
-        step = emr.describe_step(ClusterId=cluster, StepId=step_id)["Step"] if step_id else {}
+        step = {}
+        if step_id:
+            step = required(emr.describe_step(ClusterId=cluster, StepId=step_id), "Step", "DescribeStep")
         status = step.get("Status", {})
         state = State(
             handle={**handle, "step": step_id},
@@ -128,11 +134,23 @@ def _handle(name: str, cluster: str, step: str | None, *, own: bool = False) -> 
     return {"name": name, "cluster": cluster, "step": step, "own_cluster": own}
 
 
+def _add(run: StepRun, request: Mapping[str, Any], name: str) -> Handle:
+    emr = run.clients("emr", repeats=False)
+    if cluster := request.get("JobFlowId"):
+        with aws_call("AddJobFlowSteps", step=run.step.name):
+            (step_id,) = required(emr.add_job_flow_steps(**request), "StepIds", "AddJobFlowSteps")
+        return _handle(name, cluster, step_id)
+    with aws_call("RunJobFlow", step=run.step.name):
+        cluster = required(emr.run_job_flow(**request), "JobFlowId", "RunJobFlow")
+    # The answer has no step id; poll() asks for it.
+    return _handle(name, cluster, None, own=True)
+
+
 def _names(run: StepRun) -> Iterator[str]:
     """Yield the name of each generation; a name in the definition is a prefix, as it is for jobs."""
     config = run.step.arguments.get("StepConfig")
     prefix = run.resolve(config.get("Name")) if isinstance(config, Mapping) else None
-    for generation in range(_MAX_GENERATIONS):
+    for generation in range(MAX_GENERATIONS):
         yield run.identity.name(generation, prefix=prefix)
 
 
@@ -152,7 +170,7 @@ def _step_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _pages(emr: Any, operation: str, member: str, **arguments: Any) -> Iterator[dict[str, Any]]:
     for page in emr.get_paginator(operation).paginate(**arguments):
-        yield from page[member]
+        yield from required(page, member, operation_name(operation))
 
 
 def _until(since: datetime, items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -171,7 +189,8 @@ def _step_id(emr: Any, handle: Handle) -> str | None:
 
 def _with_cluster(emr: Any, state: State) -> State:
     """Say what the cluster's state makes of a step that has not begun, or was cancelled with its cluster."""
-    status = emr.describe_cluster(ClusterId=state.handle["cluster"])["Cluster"].get("Status", {})
+    answer = emr.describe_cluster(ClusterId=state.handle["cluster"])
+    status = required(answer, "Cluster", "DescribeCluster").get("Status", {})
     judged = verdict("ClusterState", status.get("State"))
     if not judged.is_final or (judged is Verdict.STOPPED and state.verdict is Verdict.STOPPED):
         return state

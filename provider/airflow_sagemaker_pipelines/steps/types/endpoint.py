@@ -8,7 +8,7 @@ from typing import Any
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.steps.aws import aws_call
 from airflow_sagemaker_pipelines.steps.deployment import Deployment
-from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepRequestError
+from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepError, StepRequestError
 from airflow_sagemaker_pipelines.steps.execution import iso_time
 from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun
 from airflow_sagemaker_pipelines.steps.status import Verdict
@@ -64,16 +64,26 @@ class Endpoint(Deployment):
         :raises StepRequestError: if the endpoint is older than the execution.
         """
         description, name = state.description, state.handle["name"]
-        client = run.clients("sagemaker")
-        with aws_call("DeleteEndpoint", step=run.step.name):
-            if state.verdict is Verdict.FAILED:
-                # Both are ISO 8601 in UTC, to the millisecond.
-                if description["CreationTime"] < iso_time(run.execution.start_time):
-                    raise StepRequestError(
-                        f"the endpoint has failed before ({state.reason}), and AWS cannot update a failed endpoint. "
-                        f"Delete it: aws sagemaker delete-endpoint --endpoint-name {name}",
-                        step=run.step.name,
-                        resource=self.resource(state.handle),
-                    )
-                client.delete_endpoint(EndpointName=name)
-            client.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=_DELETION)
+        if state.verdict is Verdict.FAILED:
+            # Both are ISO 8601 in UTC, to the millisecond.
+            if description["CreationTime"] < iso_time(run.execution.start_time):
+                raise StepRequestError(
+                    f"the endpoint has failed before ({state.reason}), and AWS cannot update a failed endpoint. "
+                    f"Delete it: aws sagemaker delete-endpoint --endpoint-name {name}",
+                    step=run.step.name,
+                    resource=self.resource(state.handle),
+                )
+            self._delete(run, state.handle)
+        with aws_call("DescribeEndpoint", step=run.step.name):
+            waiter = run.clients("sagemaker").get_waiter("endpoint_deleted")
+            waiter.wait(EndpointName=name, WaiterConfig=_DELETION)
+
+    def _delete(self, run: StepRun, handle: Handle) -> None:
+        try:
+            with aws_call("DeleteEndpoint", step=run.step.name):
+                run.clients("sagemaker").delete_endpoint(EndpointName=handle["name"])
+        except StepError:
+            # The answer may have been lost, and a repetition refused because the endpoint is going or gone.
+            state = self.find(run, handle)
+            if state is not None and state.description.get("EndpointStatus") != "Deleting":
+                raise

@@ -63,12 +63,13 @@ class EndpointConfig(NamedResource):
 
     def poll(self, clients: Clients, handle: Handle) -> State:
         """Describe the configuration."""
-        answer = clients("sagemaker").describe_endpoint_config(**self.key(handle))
-        return State(handle=handle, verdict=Verdict.SUCCEEDED, description=to_json(answer))
+        answer = to_json(clients("sagemaker").describe_endpoint_config(**self.key(handle)))
+        judged = Verdict.SUCCEEDED if "EndpointConfigArn" in answer else Verdict.UNKNOWN
+        return State(handle=handle, verdict=judged, description=answer)
 
-    def started(self, clients: Clients, handle: Handle) -> State:
+    def started(self, run: StepRun, handle: Handle) -> State:
         """A created configuration is complete."""
-        return self.poll(clients, handle)
+        return self.look(run, handle)
 
 
 def _described(request: Mapping[str, Any]) -> dict[str, Any]:

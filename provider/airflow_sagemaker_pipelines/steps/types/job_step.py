@@ -21,6 +21,8 @@ class Job(SageMakerJob):
     stop_call = "stop_job"
     name_member = "JobName"
     status_member = "JobStatus"
+    #: ListJobs wants a category, so there would be a call for each.
+    is_listed = False
 
     def complete(self, run: StepRun, request: dict[str, Any]) -> None:
         """Add the role, and take out the network where CreateJob does not know it.

@@ -9,8 +9,13 @@ from typing import Any
 from botocore.exceptions import ReadTimeoutError
 
 from airflow_sagemaker_pipelines.definition import StepType
-from airflow_sagemaker_pipelines.steps.aws import aws_call
-from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepFailedError, StepTimeoutError
+from airflow_sagemaker_pipelines.steps.aws import aws_call, is_throttled, required
+from airflow_sagemaker_pipelines.steps.errors import (
+    RESOURCE_LIMIT_CODES,
+    StepCallError,
+    StepFailedError,
+    StepTimeoutError,
+)
 from airflow_sagemaker_pipelines.steps.outputs import declared_outputs
 from airflow_sagemaker_pipelines.steps.runner import State, StepRun, StepRunner
 from airflow_sagemaker_pipelines.steps.status import Verdict
@@ -19,8 +24,10 @@ from airflow_sagemaker_pipelines.steps.status import Verdict
 class LambdaFunction(StepRunner):
     """A synchronous invocation of a function.
 
-    It holds its worker for at most the 10 minutes that SageMaker allows. AWS has no way to find an invocation
-    again, so a retry invokes once more: the function runs at least once.
+    It holds its worker for at most the 10 minutes that SageMaker allows. The function runs at least once, not exactly
+    once: AWS has no way to find an invocation again, so when its answer is lost or the worker dies, a retry invokes
+    once more. The error then says so. Functions that must not do their work twice can tell by their payload, for
+    instance by ``Execution.PipelineExecutionId``.
     """
 
     step_type = StepType.LAMBDA
@@ -44,10 +51,13 @@ class LambdaFunction(StepRunner):
                     InvocationType="RequestResponse",
                     Payload=json.dumps(request["Payload"]).encode(),
                 )
-                body = answer["Payload"].read().decode()
+                body = required(answer, "Payload", "Invoke").read().decode()
         except StepCallError as error:
-            if not isinstance(error.__cause__, ReadTimeoutError):
+            if is_throttled(error.__cause__ or error) or error.code in RESOURCE_LIMIT_CODES:
                 raise
+            if not isinstance(error.__cause__, ReadTimeoutError):
+                message = f"{error.message}. The function may have run all the same; a retry invokes it again"
+                raise StepCallError(message, step=run.step.name, resource=resource, code=error.code) from error
             # No fault that another try would mend: the function is slow, and still runs.
             message = "the function did not answer in time; it may still run"
             raise StepTimeoutError(message, step=run.step.name, resource=resource) from error

@@ -9,8 +9,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from airflow_sagemaker_pipelines.definition import StepType
-from airflow_sagemaker_pipelines.steps.aws import aws_call
-from airflow_sagemaker_pipelines.steps.errors import StepRequestError
+from airflow_sagemaker_pipelines.steps.aws import aws_call, required
+from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepRequestError
 from airflow_sagemaker_pipelines.steps.job import is_taken, without_nulls
 from airflow_sagemaker_pipelines.steps.runner import State, StepRun, StepRunner
 from airflow_sagemaker_pipelines.steps.status import Verdict
@@ -87,33 +87,49 @@ def _make_all(run: StepRun, kind: _Kind, entities: Iterable[Mapping[str, Any]]) 
 
 def _make_named(run: StepRun, kind: _Kind, entity: Mapping[str, Any]) -> str:
     client = run.clients("sagemaker")
-    with aws_call(f"Create{kind.name}", step=run.step.name):
+    operation = f"Create{kind.name}"
+    with aws_call(operation, step=run.step.name):
         try:
             answer = getattr(client, f"create_{kind.name.lower()}")(**entity)
         except ClientError as error:
             if not is_taken(error):
                 raise
-            name = {kind.name_member: entity[kind.name_member]}
+            operation, name = f"Describe{kind.name}", {kind.name_member: entity[kind.name_member]}
             answer = getattr(client, f"describe_{kind.name.lower()}")(**name)
-    return str(answer[kind.arn_member])
+        return str(required(answer, kind.arn_member, operation))
 
 
 def _make_artifact(run: StepRun, kind: _Kind, entity: Mapping[str, Any]) -> str:
     """Make an artifact unless there is one.
 
-    Names of artifacts are not unique, so AWS cannot be relied on to refuse a second one: look first.
+    Names of artifacts are not unique, so AWS cannot be relied on to refuse a second one: look first, let botocore
+    repeat nothing, and look again when the answer was lost. What remains possible is a second one of the same name,
+    type and source, when the list does not show the first yet.
     """
-    client = run.clients("sagemaker")
+    if found := _find_artifact(run, entity):
+        return found
+    try:
+        with aws_call("CreateArtifact", step=run.step.name):
+            answer = run.clients("sagemaker", repeats=False).create_artifact(**entity)
+            return str(required(answer, "ArtifactArn", "CreateArtifact"))
+    except StepCallError:
+        if found := _find_artifact(run, entity):
+            return found
+        raise
+
+
+def _find_artifact(run: StepRun, entity: Mapping[str, Any]) -> str | None:
     with aws_call("ListArtifacts", step=run.step.name):
-        pages = client.get_paginator("list_artifacts").paginate(
-            SourceUri=entity["Source"]["SourceUri"], ArtifactType=entity["ArtifactType"]
+        pages = (
+            run.clients("sagemaker")
+            .get_paginator("list_artifacts")
+            .paginate(SourceUri=entity["Source"]["SourceUri"], ArtifactType=entity["ArtifactType"])
         )
         for page in pages:
-            for found in page["ArtifactSummaries"]:
+            for found in required(page, "ArtifactSummaries", "ListArtifacts"):
                 if found.get("ArtifactName") == entity.get("ArtifactName"):
                     return str(found["ArtifactArn"])
-    with aws_call("CreateArtifact", step=run.step.name):
-        return str(client.create_artifact(**entity)["ArtifactArn"])
+    return None
 
 
 def _associate(run: StepRun, item: Mapping[str, Any], arns: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

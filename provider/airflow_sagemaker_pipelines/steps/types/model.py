@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.steps.aws import Clients, to_json
 from airflow_sagemaker_pipelines.steps.job import NamedResource
-from airflow_sagemaker_pipelines.steps.runner import Handle, State
+from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun
 from airflow_sagemaker_pipelines.steps.status import Verdict
 
 
@@ -22,9 +22,10 @@ class Model(NamedResource):
 
     def poll(self, clients: Clients, handle: Handle) -> State:
         """Describe the model."""
-        answer = clients("sagemaker").describe_model(ModelName=handle["name"])
-        return State(handle=handle, verdict=Verdict.SUCCEEDED, description=to_json(answer))
+        answer = to_json(clients("sagemaker").describe_model(ModelName=handle["name"]))
+        judged = Verdict.SUCCEEDED if "ModelArn" in answer else Verdict.UNKNOWN
+        return State(handle=handle, verdict=judged, description=answer)
 
-    def started(self, clients: Clients, handle: Handle) -> State:
+    def started(self, run: StepRun, handle: Handle) -> State:
         """A created model is complete."""
-        return self.poll(clients, handle)
+        return self.look(run, handle)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from airflow_sagemaker_pipelines.definition import StepType
-from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, error_code, error_message, to_json
-from airflow_sagemaker_pipelines.steps.job import without_nulls
+from airflow_sagemaker_pipelines.steps.aws import Clients, aws_call, error_code, error_message, required, to_json
+from airflow_sagemaker_pipelines.steps.errors import StepError, StepRequestError
+from airflow_sagemaker_pipelines.steps.job import is_taken, without_nulls
+from airflow_sagemaker_pipelines.steps.names import MAX_GENERATIONS
 from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRun, StepRunner
 from airflow_sagemaker_pipelines.steps.status import verdict
 
@@ -25,27 +28,33 @@ class RegisterModel(StepRunner):
     def request(self, run: StepRun) -> dict[str, Any]:
         """Return the body of CreateModelPackage.
 
-        Its ClientToken is the same at every try, so that AWS answers a repeated call with the first version. As the
-        service does, ``MetadataProperties.GeneratedBy`` names the execution, and a package without a group gets a
-        generated name, whatever name the definition has.
+        Its ClientToken is the same at every try, so that AWS answers a repeated call with the first version; when the
+        registration of that one has failed, :meth:`start` goes on to the next token. As the service does,
+        ``MetadataProperties.GeneratedBy`` names the execution, and a package without a group gets a generated name,
+        with the definition's name as prefix.
         """
         request: dict[str, Any] = without_nulls(run.resolve(run.step.arguments))
-        prefix = request.pop("ModelPackageName", None)
+        request.pop("ModelPackageName", None)
         if not request.get("ModelPackageGroupName"):
             request.pop("ModelPackageGroupName", None)
-            request["ModelPackageName"] = run.identity.name(0, prefix=prefix)
         request.setdefault("MetadataProperties", {}).setdefault("GeneratedBy", run.execution.arn)
-        request["ClientToken"] = run.identity.token("model package", length=_CLIENT_TOKEN_LENGTH)
-        return request
+        return request | _identity(run, request, 0)
 
     def start(self, run: StepRun, request: dict[str, Any]) -> State:
-        """Create the package, and its group when there is none."""
-        client = run.clients("sagemaker")
-        with aws_call("CreateModelPackage", step=run.step.name):
-            if group := request.get("ModelPackageGroupName"):
-                _ensure_group(client, group)
-            answer = client.create_model_package(**request)
-        return self.poll(run.clients, {"name": answer["ModelPackageArn"]})
+        """Create the package, and its group when there is none; or find what an earlier try created."""
+        if group := request.get("ModelPackageGroupName"):
+            with aws_call("CreateModelPackageGroup", step=run.step.name):
+                _ensure_group(run.clients("sagemaker"), group)
+        for generation in range(MAX_GENERATIONS):
+            request.update(_identity(run, request, generation))
+            name = _create(run, request)
+            with aws_call("DescribeModelPackage", step=run.step.name):
+                state = self.poll(run.clients, {"name": name})
+                required(state.description, "ModelPackageStatus", "DescribeModelPackage")
+            # One that has only just been created has not failed yet.
+            if state.verdict.is_wanted:
+                return state
+        raise StepRequestError(f"{MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
 
     def poll(self, clients: Clients, handle: Handle) -> State:
         """Describe the package."""
@@ -56,6 +65,29 @@ class RegisterModel(StepRunner):
             description=to_json(answer),
             reason=_failed_validations(answer),
         )
+
+
+def _identity(run: StepRun, request: Mapping[str, Any], generation: int) -> dict[str, str]:
+    """Return the members by which AWS knows a package of one generation again."""
+    purpose = f"model package {generation}" if generation else "model package"
+    identity = {"ClientToken": run.identity.token(purpose, length=_CLIENT_TOKEN_LENGTH)}
+    if "ModelPackageGroupName" not in request:
+        prefix = run.resolve(run.step.arguments.get("ModelPackageName"))
+        identity["ModelPackageName"] = run.identity.name(generation, prefix=prefix)
+    return identity
+
+
+def _create(run: StepRun, request: Mapping[str, Any]) -> str:
+    """Create a package or find it; return what DescribeModelPackage knows it by."""
+    operation = "CreateModelPackage"
+    try:
+        with aws_call(operation, step=run.step.name):
+            return str(required(run.clients("sagemaker").create_model_package(**request), "ModelPackageArn", operation))
+    except StepError as error:
+        # AWS does not say for how long it remembers tokens; the name of a package without a group is its own.
+        if "ModelPackageName" in request and is_taken(error.__cause__ or error):
+            return str(request["ModelPackageName"])
+        raise
 
 
 def _ensure_group(client: Any, name: str) -> None:

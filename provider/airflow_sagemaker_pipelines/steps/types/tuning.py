@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_sagemaker_pipelines.definition import StepType
-from airflow_sagemaker_pipelines.steps.aws import Clients, to_json
+from airflow_sagemaker_pipelines.steps.aws import Clients, required, to_json
 from airflow_sagemaker_pipelines.steps.job import SageMakerJob, set_role
 from airflow_sagemaker_pipelines.steps.names import SHORT_NAME
 from airflow_sagemaker_pipelines.steps.runner import State, StepRun
@@ -26,6 +26,7 @@ class Tuning(SageMakerJob):
     name_limit = SHORT_NAME
     status_member = "HyperParameterTuningJobStatus"
     log_group = "/aws/sagemaker/TrainingJobs"
+    logs_of_children = True
     console = "hyper-tuning-jobs"
 
     def complete(self, run: StepRun, request: dict[str, Any]) -> None:
@@ -42,6 +43,7 @@ class Tuning(SageMakerJob):
         """
         config = state.description.get("HyperParameterTuningJobConfig", {})
         objective = config.get("HyperParameterTuningJobObjective", {})
+        operation = "ListTrainingJobsForHyperParameterTuningJob"
         answer = clients("sagemaker").list_training_jobs_for_hyper_parameter_tuning_job(
             HyperParameterTuningJobName=state.handle["name"],
             SortBy="FinalObjectiveMetricValue",
@@ -49,4 +51,7 @@ class Tuning(SageMakerJob):
             StatusEquals="Completed",
             MaxResults=_TOP_TRAINING_JOBS,
         )
-        return {**state.description, "TrainingJobSummaries": to_json(answer["TrainingJobSummaries"])}
+        return {
+            **state.description,
+            "TrainingJobSummaries": to_json(required(answer, "TrainingJobSummaries", operation)),
+        }
