@@ -36,6 +36,7 @@ __all__ = [
     "RetryPolicy",
     "SkipMixin",
     "TaskDeferralError",
+    "has_success_listeners",
     "resumes_with",
 ]
 
@@ -44,3 +45,12 @@ def resumes_with(task_instance: Any) -> str | None:
     """Return the method with which a task starts again after a deferral. The SDK has no public word for it."""
     context = getattr(task_instance, "_ti_context_from_server", None)
     return context.next_method if context else None
+
+
+def has_success_listeners() -> bool:
+    """Whether a plugin wants to hear of tasks that have succeeded, which only a worker tells it."""
+    try:
+        from airflow.sdk.listener import get_listener_manager  # noqa: PLC0415
+    except ImportError:  # Airflow 3.1
+        from airflow.listeners.listener import get_listener_manager  # type: ignore[assignment]  # noqa: PLC0415
+    return bool(get_listener_manager().hook.on_task_instance_success.get_hookimpls())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.operators.fulfilment import Fulfilment
 
 Orchestrator = Literal["airflow"]
+Waiting = Literal["polling", "events"]
 
 
 def pipeline_dag(
@@ -38,6 +39,10 @@ def pipeline_dag(
     verify: bool | str | None = None,
     botocore_config: Mapping[str, Any] | None = None,
     poll_interval: float = 15.0,
+    waiting: Waiting = "polling",
+    event_queue_url: str | None = None,
+    stream_logs: bool = False,
+    stop_on_kill: bool = True,
     capacity_timeout: float = 24 * 3600.0,
     callback_reply_queue_url: str | None = None,
     callbacks: Mapping[str, Fulfilment] | None = None,
@@ -63,7 +68,16 @@ def pipeline_dag(
     :param region_name: instead of the connection's region.
     :param verify: instead of the connection's setting for TLS certificates.
     :param botocore_config: arguments of ``botocore.config.Config`` for every client.
-    :param poll_interval: the most seconds between two looks at a running job.
+    :param poll_interval: the most seconds between two looks at a running job. There are more while news is likely:
+        soon after its start, and about when it ended the last time.
+    :param waiting: how tasks learn that a job has ended: ``"polling"``, or ``"events"``, by a queue that EventBridge
+        feeds; ``airflow sagemaker-pipelines event-queue`` makes one. Then jobs are polled every five minutes only,
+        in case an event is lost, and as usual where AWS has no events.
+    :param event_queue_url: the SQS queue for ``waiting="events"``. Several DAGs may share it.
+    :param stream_logs: write what jobs log to CloudWatch into the tasks' logs while they run. The last lines of a job
+        that has failed are there in any case.
+    :param stop_on_kill: stop what a task has started when it is killed (marked failed, cleared, its run stopped) or its
+        ``execution_timeout`` is up.
     :param capacity_timeout: the most seconds that a step waits while AWS refuses it because a quota is reached.
     :param callback_reply_queue_url: the SQS queue that the workers of Callback steps reply to; may hold Jinja. A reply
         is ``{"token": …, "status": "Succeeded", "outputParameters": [{"Name": …, "Value": …}]}`` or ``{"token": …,
@@ -83,6 +97,7 @@ def pipeline_dag(
     :param dag_arguments: any argument of Airflow's ``DAG``: ``schedule``, ``start_date``, ``default_args``, …
         ``params`` are added to the pipeline's. ``dagrun_timeout`` is 28 days by default, as SageMaker's.
     :returns: the DAG; the same input gives the same serialized DAG.
+    :raises ValueError: if ``waiting`` is no way of waiting, or lacks its queue.
     :raises PipelineDefinitionError: if anything in the definition is wrong.
     :raises PipelineParameterError: if anything in ``parameters`` is wrong.
     :raises OverrideError: if ``overrides`` names steps that do not exist.
@@ -95,6 +110,9 @@ def pipeline_dag(
         role_arn=role_arn,
         connection=_connection(aws_conn_id, region_name, verify, botocore_config),
         poll_interval=poll_interval,
+        event_queue_url=_event_queue(waiting, event_queue_url),
+        stream_logs=stream_logs,
+        stop_on_kill=stop_on_kill,
         capacity_timeout=capacity_timeout,
         callback_reply_queue_url=callback_reply_queue_url,
         callbacks=dict(callbacks or {}),
@@ -132,6 +150,10 @@ def pipeline_task_group(
     verify: bool | str | None = None,
     botocore_config: Mapping[str, Any] | None = None,
     poll_interval: float = 15.0,
+    waiting: Waiting = "polling",
+    event_queue_url: str | None = None,
+    stream_logs: bool = False,
+    stop_on_kill: bool = True,
     capacity_timeout: float = 24 * 3600.0,
     callback_reply_queue_url: str | None = None,
     callbacks: Mapping[str, Fulfilment] | None = None,
@@ -158,6 +180,9 @@ def pipeline_task_group(
             role_arn=role_arn,
             connection=_connection(aws_conn_id, region_name, verify, botocore_config),
             poll_interval=poll_interval,
+            event_queue_url=_event_queue(waiting, event_queue_url),
+            stream_logs=stream_logs,
+            stop_on_kill=stop_on_kill,
             capacity_timeout=capacity_timeout,
             callback_reply_queue_url=callback_reply_queue_url,
             callbacks=dict(callbacks or {}),
@@ -172,6 +197,20 @@ def pipeline_task_group(
 def _check_orchestrator(orchestrator: str) -> None:
     if orchestrator != "airflow":
         raise ValueError(f"orchestrator must be 'airflow', not {orchestrator!r}")
+
+
+def _event_queue(waiting: str, url: str | None) -> str | None:
+    """Return the queue to wait by, ``None`` for polling."""
+    if waiting == "polling":
+        return None
+    if waiting != "events":
+        raise ValueError(f"waiting must be 'polling' or 'events', not {waiting!r}")
+    if not url:
+        raise ValueError(
+            "waiting='events' needs event_queue_url, an SQS queue that EventBridge feeds; "
+            "`airflow sagemaker-pipelines event-queue create` makes one"
+        )
+    return url
 
 
 def _connection(

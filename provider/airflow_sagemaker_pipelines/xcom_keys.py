@@ -8,6 +8,9 @@ HANDLE_KEY = "sagemaker_resource"
 #: The job of an earlier run whose result stands in for one of this run.
 CACHE_HIT_KEY = "sagemaker_cache_hit"
 
+#: By which definition the task ran.
+DEFINITION_KEY = "sagemaker_definition"
+
 #: How the task ended where Airflow only knows "failed".
 OUTCOME_KEY = "sagemaker_outcome"
 STOPPED = "stopped"

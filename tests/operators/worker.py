@@ -12,9 +12,11 @@ from uuid import uuid4
 
 import structlog
 from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import (
     ErrorResponse,
+    InactiveAssetsResult,
     TaskStatesResult,
     TaskStateStoreResult,
     XComResult,
@@ -69,6 +71,9 @@ class Server:
         entries = self._entries(msg)
         return XComSequenceSliceResult(root=[entries[msg.key]] if msg.key in entries else [])
 
+    def _ValidateInletsAndOutlets(self, msg: Any) -> InactiveAssetsResult:
+        return InactiveAssetsResult(inactive_assets=[])
+
     def _SetRenderedFields(self, msg: Any) -> None:
         self.rendered.update(msg.rendered_fields)
 
@@ -114,13 +119,17 @@ class Outcome:
 
 @dataclass
 class Worker:
-    """Runs the tasks of one DAG run."""
+    """Runs the tasks of one DAG run.
+
+    :param has_store: whether tasks have a ``task_state_store``, as since Airflow 3.3.
+    """
 
     dag: DAG
     server: Server
     conf: dict[str, Any] = field(default_factory=dict)
     run_id: str = "scheduled__2026-01-01T00:00:00+00:00"
     ids: dict[str, Any] = field(default_factory=dict)
+    has_store: bool = True
 
     def start(self, task_id: str, *, try_number: int = 1, max_tries: int | None = None) -> Outcome:
         """Run a new try of a task until it ends or waits.
@@ -130,17 +139,26 @@ class Worker:
         self.server.xcoms.pop((self.dag.dag_id, self.run_id, task_id), None)
         return self._run(task_id, try_number, max_tries)
 
-    def resume(self, waiting: Outcome, event: Any, task_id: str, *, try_number: int = 1) -> Outcome:
+    def resume(
+        self, waiting: Outcome, event: Any, task_id: str, *, try_number: int = 1, max_tries: int | None = None
+    ) -> Outcome:
         """Run a waiting task with what its trigger has said."""
         next_kwargs = deserialize(waiting.message.next_kwargs) | {"event": event}
         next_step = {"next_method": waiting.message.next_method, "next_kwargs": serialize(next_kwargs)}
-        return self._run(task_id, try_number, None, **next_step)
+        return self._run(task_id, try_number, max_tries, **next_step)
 
-    def run(self, task_id: str, **tries: Any) -> Outcome:
+    def resume_crashed(self, task_id: str, *, try_number: int = 1, max_tries: int | None = None) -> Outcome:
+        """Run a waiting task whose trigger has crashed."""
+        next_kwargs = {"error": TriggerFailureReason.TRIGGER_FAILURE.value, "traceback": ["Traceback: oh no"]}
+        next_step = {"next_method": TRIGGER_FAIL_REPR, "next_kwargs": serialize(next_kwargs)}
+        return self._run(task_id, try_number, max_tries, **next_step)
+
+    def run(self, task_id: str, *, try_number: int = 1, max_tries: int | None = None) -> Outcome:
         """Run a new try to its end, with all its waiting."""
+        tries: dict[str, Any] = {"try_number": try_number, "max_tries": max_tries}
         outcome = self.start(task_id, **tries)
         while outcome.state == "deferred":
-            outcome = self.resume(outcome, event_of(outcome.trigger), task_id, try_number=tries.get("try_number", 1))
+            outcome = self.resume(outcome, event_of(outcome.trigger), task_id, **tries)
         return outcome
 
     def _run(self, task_id: str, try_number: int, max_tries: int | None, **next_step: Any) -> Outcome:
@@ -179,6 +197,8 @@ class Worker:
         )
         log = structlog.get_logger()
         context = ti.get_template_context()
+        if not self.has_store:
+            context.pop("task_state_store")
         state, message, error = task_runner.run(ti, context, log)
         task_runner.finalize(ti, state, context, log, error)
         self.server.states[task_id] = state.value

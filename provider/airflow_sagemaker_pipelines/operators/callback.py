@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
+from airflow_sagemaker_pipelines.operators.leftovers import forget_running
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_sagemaker_pipelines.steps.runner import Handle
     from airflow_sagemaker_pipelines.steps.status import Verdict
     from airflow_sagemaker_pipelines.triggers.step import StepTrigger
 
@@ -44,6 +46,19 @@ class SageMakerCallbackOperator(SageMakerStepOperator):
                 "fulfils it inside the DAG"
             )
         return super()._start(context, waited_since=waited_since, waits=waits)
+
+    def _still_runs(self, handle: Handle) -> bool:
+        # Nobody can ask the worker; but once it has replied, there is no note of the handle any more.
+        return True
+
+    def resume(self, context: Context, event: dict[str, Any]) -> Any:
+        """End the task by what the worker has replied."""
+        forget_running(context)
+        return super().resume(context, event)
+
+    def _may_end_in_triggerer(self) -> bool:
+        # The outputs of a reply are checked against what the step declares.
+        return False
 
     def _trigger(self, **arguments: Any) -> StepTrigger:
         from airflow_sagemaker_pipelines.triggers.callback import CallbackTrigger  # noqa: PLC0415

@@ -28,6 +28,9 @@ class Pipeline:
     :param role_arn: the role for steps that name none.
     :param connection: how to reach AWS.
     :param poll_interval: the most seconds between two looks at a job.
+    :param event_queue_url: the SQS queue that tells which jobs have ended; ``None``: they are polled.
+    :param stream_logs: whether a job's lines in CloudWatch reach the task's log while it runs.
+    :param stop_on_kill: whether what a task has started is stopped when it is killed or its time is up.
     :param capacity_timeout: the most seconds that a step waits for a quota to have room.
     :param parameters: the author's values for parameters; text may hold Jinja.
     :param prefix: what task ids have before the step's name.
@@ -42,6 +45,9 @@ class Pipeline:
     role_arn: str | None = None
     connection: AwsConnection = field(default_factory=AwsConnection)
     poll_interval: float = 15.0
+    event_queue_url: str | None = None
+    stream_logs: bool = False
+    stop_on_kill: bool = True
     capacity_timeout: float = 24 * 3600.0
     parameters: Mapping[str, object] = field(default_factory=dict)
     callback_reply_queue_url: str | None = None

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
-from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES, AirflowFailException, resumes_with
+from airflow_sagemaker_pipelines._compat import (
+    HAS_RETRY_POLICIES,
+    AirflowFailException,
+    TaskDeferralError,
+    has_success_listeners,
+    resumes_with,
+)
 from airflow_sagemaker_pipelines.definition import PipelineParameterError, Step, StepSelectionError
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients
 from airflow_sagemaker_pipelines.links.console import (
@@ -20,6 +26,9 @@ from airflow_sagemaker_pipelines.links.console import (
 )
 from airflow_sagemaker_pipelines.operators.admission import Reuse, admit
 from airflow_sagemaker_pipelines.operators.documentation import documentation
+from airflow_sagemaker_pipelines.operators.job_log import last_lines
+from airflow_sagemaker_pipelines.operators.leftovers import left_running, note_running
+from airflow_sagemaker_pipelines.operators.pinning import pin
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.retries import (
     STEP_RETRY_POLICY,
@@ -166,7 +175,7 @@ class SageMakerStepOperator(BaseOperator):
         if parent is not self:
             super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
             return
-        if resumes_with(context["ti"]) == "resume":
+        if resumes_with(context["ti"]) not in {None, "start_again"}:
             # The fields were rendered and shown before the wait; without them Airflow keeps what it has.
             self.template_fields = ()
             return
@@ -177,6 +186,7 @@ class SageMakerStepOperator(BaseOperator):
 
         try:
             self._reuse = admit(self.step, self.pipeline, context, looks=self.looks_upstream)
+            pin(self.step, self.pipeline, context["ti"])
             if self._reuse is not None:
                 return
             super()._do_render_template_fields(self, self.author_fields, context, jinja_env, seen_oids)
@@ -218,6 +228,7 @@ class SageMakerStepOperator(BaseOperator):
         if self._run is None or self.request is None:
             raise StepRequestError("its request was not rendered", step=self.step.name)
         self._note_ignored_cache()
+        self._stop_leftovers(context)
         shown = dict(self.request)
         try:
             state = self.runner.start(self._run, self.request)
@@ -234,8 +245,29 @@ class SageMakerStepOperator(BaseOperator):
             self._fail(error, context)
         return self._wait(context)
 
+    def _stop_leftovers(self, context: Context) -> None:
+        """Stop what the task ran before it was cleared, if that still runs."""
+        handle = left_running(context)
+        if not handle or not self.pipeline.stop_on_kill:
+            return
+        from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
+
+        resource = self.runner.resource(handle)
+        try:
+            if self._still_runs(handle):
+                self.log.info("Stopping %s, which ran before the task was cleared", resource)
+                self.runner.stop(self.clients, handle)
+        except AWS_ERRORS as error:
+            self.log.warning("%s may still run, though the task was cleared: %s", resource, error)
+
+    def _still_runs(self, handle: Handle) -> bool:
+        return not self.runner.poll(self.clients, handle).verdict.is_final
+
     def _outputs(self, state: State) -> dict[str, Any]:
-        return self.runner.outputs(self.clients, state)
+        from airflow_sagemaker_pipelines.steps.aws import aws_call  # noqa: PLC0415
+
+        with aws_call("The call for its outputs", step=self.step.name):
+            return self.runner.outputs(self.clients, state)
 
     def _waits_for_capacity(self, error: StepCallError) -> bool:
         """Whether a refused start waits for its turn instead of failing: unless the definition says how to retry."""
@@ -272,17 +304,38 @@ class SageMakerStepOperator(BaseOperator):
         context["ti"].xcom_push(key=HANDLE_KEY, value=state.handle)
 
     def _wait(self, context: Context) -> NoReturn:
+        note_running(context, self._handle or {})
+        now = time.time()
         timeout = self.execution_timeout.total_seconds() if self.execution_timeout else MAX_WAIT_SECONDS
         trigger = self._trigger(
             step_type=str(self.step.type),
             handle=self._handle or {},
             connection=self.pipeline.connection.serialize(),
             poll_interval=self.pipeline.poll_interval,
-            deadline=time.time() + timeout,
+            since=now,
+            deadline=now + timeout,
             try_number=context["ti"].try_number,
+            event_queue_url=self.pipeline.event_queue_url,
+            stop_on_kill=self.pipeline.stop_on_kill,
+            streams_log=self.pipeline.stream_logs,
+            ends_task=self._may_end_in_triggerer(),
         )
         self.defer(trigger=trigger, method_name="resume")
         raise AssertionError("defer() does not return")
+
+    def _may_end_in_triggerer(self) -> bool:
+        """Whether a success leaves nothing for a worker to do, which spares its start."""
+        return self.do_xcom_push and not (
+            self.outlets
+            or self.on_success_callback
+            or self._post_execute_hook
+            or type(self).post_execute is not BaseOperator.post_execute
+            or self.multiple_outputs
+            or self.map_index_template
+            or any(self.iter_mapped_dependants())
+            or getattr(self, "returns_dag_result", False)
+            or has_success_listeners()
+        )
 
     def _trigger(self, **arguments: Any) -> StepTrigger:
         """Make the trigger that waits for the step's end."""
@@ -290,30 +343,51 @@ class SageMakerStepOperator(BaseOperator):
 
         return StepTrigger(**arguments)
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, or end what runs if its trigger has crashed and no retry is left to wait for it."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralError as error:
+            ti = context["ti"]
+            if not (self.decide_retry(error, context).retry and ti.try_number <= ti.max_tries):
+                self._handle = ti.xcom_pull(task_ids=self.task_id, key=HANDLE_KEY, map_indexes=ti.map_index)
+                self._give_up()
+            raise
+
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
         """End the task by what the trigger saw.
 
         :param event: the trigger's event.
         """
-        from airflow_sagemaker_pipelines.triggers.step import REFUSED, TIMED_OUT  # noqa: PLC0415
+        from airflow_sagemaker_pipelines.triggers.watch import REFUSED, TIMED_OUT  # noqa: PLC0415
 
         if event.get("try_number") not in {None, context["ti"].try_number}:
             return self._start_over(context)
         # dag.test() keeps no arguments for a resumed task, so the event has all that is needed.
         self._handle = handle = event["handle"]
         if event["verdict"] == TIMED_OUT:
-            self.on_kill()
+            self._give_up()
             timeout = StepTimeoutError(
                 "the task's time is up", step=self.step.name, resource=self.runner.resource(handle)
             )
             self._fail(timeout, context)
         if event["verdict"] == REFUSED:
+            self._give_up()
             message = f"AWS does not tell its state: {event['reason']}"
             self._fail(StepRequestError(message, step=self.step.name, resource=self.runner.resource(handle)), context)
         try:
             return self._finish(context, Verdict(event["verdict"]), event["reason"], lambda: event["outputs"])
         except StepError as error:
             self._fail(error, context)
+
+    def _give_up(self) -> None:
+        """Stop what runs before the task fails. A refusal must not hide why it does."""
+        from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
+
+        try:
+            self.on_kill()
+        except AWS_ERRORS as error:
+            self.log.warning("%s may still run: %s", self.runner.resource(self._handle or {}), error)
 
     def _start_over(self, context: Context) -> Any:
         """Begin a try that Airflow 3.1.0 resumes with the event of the try before; later versions begin it anew."""
@@ -330,8 +404,16 @@ class SageMakerStepOperator(BaseOperator):
         if verdict is Verdict.STOPPED:
             context["ti"].xcom_push(key=OUTCOME_KEY, value=STOPPED)
         cls = StepStoppedError if verdict is Verdict.STOPPED else StepFailedError
-        resource = self.runner.resource(self._handle or {})
-        raise cls(reason or "AWS gives no reason", step=self.step.name, resource=resource)
+        handle = self._handle or {}
+        where = [self.runner.resource(handle), f"attempt {context['ti'].try_number}"]
+        if self.log_url is not None:
+            where.append(f"log: {self.log_url}")
+        raise cls(
+            reason or "AWS gives no reason",
+            step=self.step.name,
+            resource=", ".join(where),
+            details=last_lines(self.runner, self.clients, handle, reason=reason, log=self.log),
+        )
 
     def decide_retry(self, error: BaseException, context: Context) -> Decision:
         """Decide whether a failed try is followed by another one."""
@@ -355,8 +437,8 @@ class SageMakerStepOperator(BaseOperator):
         raise error
 
     def on_kill(self) -> None:
-        """Stop what the step started."""
-        if self._handle:
+        """Stop what the step started, unless the pipeline's ``stop_on_kill`` is off."""
+        if self._handle and self.pipeline.stop_on_kill:
             self.log.info("Stopping %s", self.runner.resource(self._handle))
             self.runner.stop(self.clients, self._handle)
 
@@ -371,7 +453,7 @@ class SageMakerStepOperator(BaseOperator):
     @property
     def log_url(self) -> str | None:
         """The job's log streams in the CloudWatch console, once there is a job."""
-        group = getattr(self.runner, "log_group", None)
-        if not self._handle or group is None:
-            return None
-        return log_url(self.clients.region_name, group, f"{self._handle['name']}/")
+        from airflow_sagemaker_pipelines.steps.logs import log_source  # noqa: PLC0415
+
+        source = log_source(self.runner, self._handle or {})
+        return None if source is None else log_url(self.clients.region_name, source.group, source.prefix)

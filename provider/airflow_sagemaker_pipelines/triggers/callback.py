@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Hashable
 from typing import Any
 
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.steps.status import Verdict
 from airflow_sagemaker_pipelines.triggers.replies import ReplyQueue
-from airflow_sagemaker_pipelines.triggers.step import REFUSED, TIMED_OUT, StepTrigger, is_aws_error
+from airflow_sagemaker_pipelines.triggers.step import StepTrigger
+from airflow_sagemaker_pipelines.triggers.watch import REFUSED, TIMED_OUT
 
 #: A reply that came in time counts, although no triggerer was there to receive it before the deadline.
 _SHORTEST_LOOK_SECONDS = 1.0
@@ -39,8 +41,12 @@ class CallbackTrigger(StepTrigger):
         path, arguments = super().serialize()
         return path, {**arguments, "reply_queue_url": self.reply_queue_url}
 
-    async def _wait(self) -> dict[str, Any]:
-        from airflow_sagemaker_pipelines.steps.aws import error_message  # noqa: PLC0415
+    def shared_stream_key(self) -> Hashable | None:
+        """Return nothing: the waits of a process share a receiver per queue, see :mod:`.replies`."""
+        return None
+
+    async def _wait_alone(self) -> dict[str, Any]:
+        from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS, error_message  # noqa: PLC0415
 
         connection = AwsConnection(**self.connection)
         left = None if self.deadline is None else max(_SHORTEST_LOOK_SECONDS, self.deadline - time.time())
@@ -51,10 +57,8 @@ class CallbackTrigger(StepTrigger):
             if not limit.expired():
                 raise
             return {"verdict": TIMED_OUT}
-        except Exception as error:
-            if is_aws_error(error):
-                return {"verdict": REFUSED, "reason": f"{self.reply_queue_url}: {error_message(error)}"}
-            raise
+        except AWS_ERRORS as error:
+            return {"verdict": REFUSED, "reason": f"{self.reply_queue_url}: {error_message(error)}"}
         reply = received.reply
         failed = reply.verdict is Verdict.FAILED
         event = {

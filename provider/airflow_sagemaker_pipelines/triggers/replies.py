@@ -13,18 +13,15 @@ import logging
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from asgiref.sync import sync_to_async
+from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection, shared_clients
+from airflow_sagemaker_pipelines.triggers.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from airflow_sagemaker_pipelines.steps.replies import Reply
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -109,11 +106,11 @@ class ReplyQueue:
         def delete() -> None:
             shared_clients(connection)("sqs").delete_message(QueueUrl=url, ReceiptHandle=received.receipt)
 
+        from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
+
         try:
-            await _in_thread(delete)
-        except Exception as error:
-            if not _is_aws_error(error):
-                raise
+            await in_thread(delete, _threads)
+        except AWS_ERRORS as error:
             log.warning("The reply to callback %s stays in %s: %s", received.reply.token, url, error)
 
     async def _receive_for_all(self) -> None:
@@ -140,7 +137,7 @@ class ReplyQueue:
     async def _receive_and_hand_over(self) -> bool:
         """Receive once; return whether another look may follow at once."""
         try:
-            messages = await _in_thread(self._receive)
+            messages = await in_thread(self._receive, _threads)
         except Exception as error:
             if not self._may_pass(error):
                 raise
@@ -148,7 +145,7 @@ class ReplyQueue:
             return False
         others = [message for message in messages if not self._hand_over(message)]
         if others:
-            await _in_thread(lambda: self._put_back(others))
+            await in_thread(lambda: self._put_back(others), _threads)
         return not others
 
     def _receive(self) -> list[dict[str, Any]]:
@@ -197,13 +194,13 @@ class ReplyQueue:
             {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
             for number, message in enumerate(messages)
         ]
+        from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
+
         sqs = shared_clients(self._connection)("sqs")
         for start in range(0, len(entries), _BATCH):
             try:
                 sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=entries[start : start + _BATCH])
-            except Exception as error:
-                if not _is_aws_error(error):
-                    raise
+            except AWS_ERRORS as error:
                 log.warning(
                     "Replies to others in %s are hidden for up to %s s: %s", self.url, _VISIBILITY_SECONDS, error
                 )
@@ -220,19 +217,6 @@ class ReplyQueue:
 
     @staticmethod
     def _may_pass(error: Exception) -> bool:
-        from airflow_sagemaker_pipelines.steps.aws import is_transient  # noqa: PLC0415
+        from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS, is_transient  # noqa: PLC0415
 
-        return _is_aws_error(error) and is_transient(error)
-
-
-async def _in_thread(function: Callable[[], T]) -> T:
-    # Without the shield asgiref would put an error of its own in place of Airflow's CancelledError, whose text says
-    # that the task was killed.
-    call = sync_to_async(function, thread_sensitive=False, executor=_threads)()
-    return await asyncio.shield(asyncio.ensure_future(call))
-
-
-def _is_aws_error(error: BaseException) -> bool:
-    from airflow_sagemaker_pipelines.triggers.step import is_aws_error  # noqa: PLC0415
-
-    return is_aws_error(error)
+        return isinstance(error, AWS_ERRORS) and is_transient(error)

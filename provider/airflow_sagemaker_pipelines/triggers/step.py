@@ -3,55 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import json
 import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncIterator, Hashable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
+from airflow.triggers.base import BaseEventTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection, shared_clients
+from airflow_sagemaker_pipelines.triggers.job_log import streamed_log
+from airflow_sagemaker_pipelines.triggers.threads import in_thread
+from airflow_sagemaker_pipelines.triggers.watch import Wait, Watch
 from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from airflow_sagemaker_pipelines.hooks.aws import AwsClients
-    from airflow_sagemaker_pipelines.steps.runner import Handle, State
+    from airflow_sagemaker_pipelines.steps.runner import Handle
+    from airflow_sagemaker_pipelines.triggers.watch import Outcome
 
-T = TypeVar("T")
-
-#: Airflow 3.3 can lose a deferred task whose trigger fires within about five seconds of the deferral (its scheduler
-#: takes the resumed task for one that never ran; apache/airflow#66374, #71580). No event leaves earlier than this.
-_FIRST_LOOK_SECONDS = 6.0
-_FIRST_INTERVAL = 5.0
-_GROWTH = 1.5
-_JITTER = 0.1
-
-#: The value of ``verdict`` in the event when the deadline has passed, and when AWS refuses to tell the state.
-TIMED_OUT = "timed out"
-REFUSED = "refused"
+#: Airflow 3.3 can lose a deferred task that resumes within about five seconds of the deferral (its scheduler takes it
+#: for one that never ran; apache/airflow#66374, #71580). No event that resumes a task leaves earlier than this.
+_EARLIEST_RESUMPTION_SECONDS = 6.0
 
 #: Stops that on_kill has begun: Airflow gives on_kill a second, and a task without a reference may be collected.
 _stopping: set[asyncio.Task[None]] = set()
 
 
-class StepTrigger(BaseTrigger):
-    """Polls one resource until it has ended, with boto3 in a thread.
+class StepTrigger(BaseEventTrigger):
+    """Waits for one resource to end, together with all triggers of the process that wait for the like.
 
-    Its one event is ``{"handle": {…}, "try_number": …, "verdict": …, "reason": …, "outputs": {…}}``. A restarted
-    triggerer begins to poll again; the deadline is a wall-clock time, so restarts do not extend it. When the task is
-    killed (marked failed, cleared), the resource is stopped.
+    On Airflow 3.3 the triggers that share a connection and a step type share one loop, see
+    :class:`~airflow_sagemaker_pipelines.triggers.watch.Watch`; on older versions, and in ``dag.test()``, each has its
+    own. A restarted triggerer begins anew; the deadline is a wall-clock time, so restarts do not extend it. When the
+    task is killed (marked failed, cleared), the resource is stopped.
+
+    A success ends the task from here if ``ends_task`` says so. Anything else resumes the task, by the event
+    ``{"handle": {…}, "try_number": …, "verdict": …, "reason": …, "outputs": {…}}``.
 
     :param step_type: the step's type.
     :param handle: what names the resource.
     :param connection: how to reach AWS, serialized.
-    :param poll_interval: the most seconds between two polls; the first ones come faster.
+    :param poll_interval: the most seconds between two looks at the resource; there are more when news is likely.
+    :param since: Unix time at which the resource was started; by default now.
     :param deadline: Unix time after which waiting ends; ``None`` waits on.
     :param try_number: the task's try that waits.
+    :param event_queue_url: the SQS queue of EventBridge's events about jobs; without one, jobs are polled.
+    :param stop_on_kill: whether a kill of the task stops the resource.
+    :param streams_log: whether the job's lines in CloudWatch are written into the task's log as they come.
+    :param ends_task: whether a success may end the task without a worker, its outputs becoming the task's result.
     """
+
+    # Airflow's default for event triggers is not to run in the queue of the task that has deferred to them.
+    supports_triggerer_queue = True
 
     def __init__(
         self,
@@ -60,16 +67,26 @@ class StepTrigger(BaseTrigger):
         handle: Handle,
         connection: dict[str, Any],
         poll_interval: float,
+        since: float | None = None,
         deadline: float | None = None,
         try_number: int | None = None,
+        event_queue_url: str | None = None,
+        stop_on_kill: bool = True,
+        streams_log: bool = False,
+        ends_task: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.step_type = step_type
         self.handle = handle
         self.connection = connection
         self.poll_interval = poll_interval
+        self.since = time.time() if since is None else since
         self.deadline = deadline
         self.try_number = try_number
+        self.event_queue_url = event_queue_url
+        self.stop_on_kill = stop_on_kill
+        self.streams_log = streams_log
+        self.ends_task = ends_task
         self._ended = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -81,74 +98,138 @@ class StepTrigger(BaseTrigger):
                 "handle": self.handle,
                 "connection": self.connection,
                 "poll_interval": self.poll_interval,
+                "since": self.since,
                 "deadline": self.deadline,
                 "try_number": self.try_number,
+                "event_queue_url": self.event_queue_url,
+                "stop_on_kill": self.stop_on_kill,
+                "streams_log": self.streams_log,
+                "ends_task": self.ends_task,
             },
         )
 
+    def shared_stream_key(self) -> Hashable | None:
+        """Return what the triggers of one loop have in common."""
+        return _stream_key(self.step_type, self.connection, self.event_queue_url)
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Mapping[Wait, Outcome]]:
+        """Look for all triggers of one key, and tell which of their waits have ended.
+
+        :param kwargs: of any of them.
+        """
+        watch = _shared_watch(kwargs["step_type"], kwargs["connection"], kwargs["event_queue_url"])
+        async for ended in watch.ends():
+            yield ended
+
+    async def filter_shared_stream(
+        self, shared_stream: AsyncIterator[Mapping[Wait, Outcome]]
+    ) -> AsyncIterator[TriggerEvent]:
+        """Wait until the stream tells of this trigger's resource."""
+        began = time.monotonic()
+        watch = _shared_watch(self.step_type, self.connection, self.event_queue_url)
+        outcome = await self._outcome(watch, shared_stream)
+        yield await self._event(outcome, began)
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until the resource has ended or the deadline has passed."""
-        # Under dag.test() no scheduler is involved, and there is no task instance.
-        if self.task_instance is not None:
-            await asyncio.sleep(_FIRST_LOOK_SECONDS)
-        event = await self._wait()
-        self._ended = True
-        yield TriggerEvent({"handle": self.handle, "try_number": self.try_number, **event})  # type: ignore[no-untyped-call]
+        """Wait alone."""
+        began = time.monotonic()
+        yield await self._event(await self._wait_alone(), began)
 
-    async def _wait(self) -> dict[str, Any]:
-        interval = min(_FIRST_INTERVAL, self.poll_interval)
-        while True:
-            event = await self._look()
-            if event is not None:
-                return event
-            if self.deadline is not None and time.time() >= self.deadline:
-                return {"verdict": TIMED_OUT}
-            # Jitter keeps tasks that started together from asking together.
-            await asyncio.sleep(interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
-            interval = min(interval * _GROWTH, self.poll_interval)
-
-    async def _look(self) -> dict[str, Any] | None:
-        """Ask once; return the event if the resource has ended."""
-        from airflow_sagemaker_pipelines.steps.aws import error_message, is_transient  # noqa: PLC0415
-
+    async def _wait_alone(self) -> Outcome:
+        watch = _watch(self.step_type, self.connection, self.event_queue_url)
+        ends = watch.ends()
         try:
-            return await self._in_thread(self._ask)
-        except Exception as error:
-            if is_aws_error(error) and is_transient(error):
-                self.log.warning("AWS did not tell the state of %s, asking again: %s", self.handle, error)
-                return None
-            if is_aws_error(error):
-                return {"verdict": REFUSED, "reason": error_message(error)}
-            raise
+            return await self._outcome(watch, ends)
+        finally:
+            await ends.aclose()  # type: ignore[attr-defined]
 
-    def _ask(self) -> dict[str, Any] | None:
-        from airflow_sagemaker_pipelines.steps.registry import runner_of  # noqa: PLC0415
-        from airflow_sagemaker_pipelines.steps.status import Verdict  # noqa: PLC0415
+    async def _outcome(self, watch: Watch, ends: AsyncIterator[Mapping[Wait, Outcome]]) -> Outcome:
+        if not self.streams_log:
+            return await self._end_of_wait(watch, ends)
+        connection = AwsConnection(**self.connection)
+        async with streamed_log(StepType(self.step_type), self.handle, connection, since=self.since, log=self.log):
+            return await self._end_of_wait(watch, ends)
 
-        runner = runner_of(StepType(self.step_type))
-        clients = self._clients()
-        state: State = runner.poll(clients, self.handle)
-        if not state.verdict.is_final:
-            return None
-        outputs = runner.outputs(clients, state) if state.verdict is Verdict.SUCCEEDED else None
-        return {"verdict": str(state.verdict), "reason": state.reason, "outputs": outputs}
+    async def _end_of_wait(self, watch: Watch, ends: AsyncIterator[Mapping[Wait, Outcome]]) -> Outcome:
+        wait = self._wait()
+        watch.join(wait)
+        try:
+            async for ended in ends:
+                if wait in ended:
+                    return ended[wait]
+        finally:
+            watch.leave(wait)
+        raise RuntimeError("the looks have ended before what they look for")
+
+    def _wait(self) -> Wait:
+        ti = self.task_instance
+        return Wait(
+            handle=self.handle,
+            poll_interval=self.poll_interval,
+            since=self.since,
+            deadline=self.deadline,
+            recurrence=(ti.dag_id, ti.task_id, ti.map_index) if ti is not None else None,
+            log=self.log,
+        )
+
+    async def _event(self, outcome: Outcome, began: float) -> TriggerEvent:
+        """Return the event for an outcome, when it may leave.
+
+        :param began: when the trigger began to run, by the monotonic clock.
+        """
+        if isinstance(outcome, Exception):
+            raise outcome
+        # Under dag.test() no scheduler is involved, there is no task instance, and nothing can end a task from here.
+        if self.task_instance is None:
+            return self._resumption(outcome)
+        if self.ends_task and outcome.get("outputs") is not None and await self._push(outcome["outputs"]):
+            self.log.info("%s has succeeded", self.handle)
+            self._ended = True
+            return TaskSuccessEvent()
+        await asyncio.sleep(began + _EARLIEST_RESUMPTION_SECONDS - time.monotonic())
+        return self._resumption(outcome)
+
+    def _resumption(self, outcome: dict[str, Any]) -> TriggerEvent:
+        self._ended = True
+        payload = {"handle": self.handle, "try_number": self.try_number, **outcome}
+        return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    async def _push(self, outputs: dict[str, Any]) -> bool:
+        """Leave the task's result in XCom; return whether that has worked.
+
+        The event itself could carry it, but Airflow 3.3.2 makes JSON of it twice, and passes by the XCom backend.
+        """
+        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415
+
+        ti = self.task_instance
+        if ti is None:
+            return False
+        push = partial(
+            XCom.set,
+            key="return_value",
+            value=outputs,
+            dag_id=ti.dag_id,
+            task_id=ti.task_id,
+            run_id=ti.run_id,
+            map_index=ti.map_index if ti.map_index is not None else -1,
+        )
+        try:
+            await in_thread(push)
+        except Exception as error:  # noqa: BLE001 - a worker is another way
+            self.log.warning("The result could not be pushed from here, so a worker does it: %s", error)
+            return False
+        return True
 
     def _clients(self) -> AwsClients:
         return shared_clients(AwsConnection(**self.connection))
-
-    @staticmethod
-    async def _in_thread(function: Callable[[], T]) -> T:
-        # asgiref's threads, unlike asyncio's, can look up Airflow connections through the triggerer's loop. Without the
-        # shield it would put an error of its own in place of Airflow's CancelledError, whose text says that the task
-        # was killed: no on_kill for whoever is killed during a poll.
-        return await asyncio.shield(asyncio.ensure_future(sync_to_async(function, thread_sensitive=False)()))
 
     async def on_kill(self) -> None:
         """Stop the resource, because somebody ended the task while it was deferred.
 
         Airflow cuts this method short after a second, hence the shielded task.
         """
-        if self._ended:
+        if self._ended or not self.stop_on_kill:
             return
         stop = asyncio.create_task(self._stop())
         _stopping.add(stop)
@@ -160,7 +241,7 @@ class StepTrigger(BaseTrigger):
             self.log.info("%s goes on: another triggerer waits for it", self.handle)
             return
         self.log.info("Stopping %s", self.handle)
-        await self._in_thread(self._stop_resource)
+        await in_thread(self._stop_resource)
 
     def _stop_resource(self) -> None:
         from airflow_sagemaker_pipelines.steps.registry import runner_of  # noqa: PLC0415
@@ -192,11 +273,17 @@ class StepTrigger(BaseTrigger):
             )
             return deferred and made == self.handle
 
-        return await self._in_thread(ask)
+        return await in_thread(ask)
 
 
-def is_aws_error(error: BaseException) -> bool:
-    """Whether botocore raised the error."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+def _stream_key(step_type: str, connection: Mapping[str, Any], event_queue_url: str | None) -> Hashable:
+    return ("sagemaker-pipelines", step_type, json.dumps(connection, sort_keys=True), event_queue_url)
 
-    return isinstance(error, BotoCoreError | ClientError)
+
+def _shared_watch(step_type: str, connection: dict[str, Any], event_queue_url: str | None) -> Watch:
+    make = partial(_watch, step_type, connection, event_queue_url)
+    return Watch.shared(_stream_key(step_type, connection, event_queue_url), make)
+
+
+def _watch(step_type: str, connection: dict[str, Any], event_queue_url: str | None) -> Watch:
+    return Watch(StepType(step_type), AwsConnection(**connection), event_queue_url=event_queue_url)

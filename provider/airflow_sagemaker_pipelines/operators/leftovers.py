@@ -1,0 +1,43 @@
+"""What a cleared task has left running on AWS.
+
+Who clears a task wants its job ended. Usually the triggerer sees to that. It does not know of a task that is cleared
+in the second between its deferral and the start of its trigger, nor of one whose worker has died. Airflow 3.3 keeps
+notes of a task that outlive a clear; on older versions such a job goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_sagemaker_pipelines.operators.run import life_of
+
+if TYPE_CHECKING:
+    from airflow_sagemaker_pipelines.steps.runner import Handle
+
+_KEY = "sagemaker_running"
+
+
+def note_running(context: Mapping[str, Any], handle: Handle) -> None:
+    """Note what runs for the task in its present life."""
+    if (store := context.get("task_state_store")) is not None:
+        store.set(_KEY, {"life": life_of(context["ti"]), "handle": handle})
+
+
+def forget_running(context: Mapping[str, Any]) -> None:
+    """Drop the note: what it names is over."""
+    if (store := context.get("task_state_store")) is not None:
+        store.delete(_KEY)
+
+
+def left_running(context: Mapping[str, Any]) -> Handle | None:
+    """Return what an earlier life of the task may have left running."""
+    store = context.get("task_state_store")
+    if store is None:
+        return None
+    note = store.get(_KEY)
+    if not note or note["life"] >= life_of(context["ti"]):
+        return None
+    forget_running(context)
+    handle: Handle = note["handle"]
+    return handle
