@@ -225,3 +225,54 @@ def test_the_pipelines_name_is_the_dags_in_characters_that_sagemaker_allows(dag_
     task = pipeline_dag(dag_id, definition(training("Train"))).get_task("Train")
 
     assert task.pipeline.name == name
+
+
+# How tasks wait, and what a kill does
+
+
+def in_a_group(**arguments):
+    with DAG("mine", start_date=START) as dag:
+        pipeline_task_group("group", definition(training("Train")), **arguments)
+    return dag.get_task("group.Train")
+
+
+def in_a_dag(**arguments):
+    return pipeline_dag("abalone", definition(training("Train")), **arguments).get_task("Train")
+
+
+@pytest.mark.parametrize("task_of", [in_a_dag, in_a_group])
+def test_by_default_tasks_poll_stream_no_logs_and_stop_what_they_started(task_of):
+    pipeline = task_of().pipeline
+
+    assert (pipeline.event_queue_url, pipeline.stream_logs, pipeline.stop_on_kill) == (None, False, True)
+
+
+@pytest.mark.parametrize("task_of", [in_a_dag, in_a_group])
+def test_an_authors_way_of_waiting_reaches_the_tasks(task_of):
+    pipeline = task_of(
+        waiting="events", event_queue_url="https://sqs/events", stream_logs=True, stop_on_kill=False
+    ).pipeline
+
+    assert (pipeline.event_queue_url, pipeline.stream_logs, pipeline.stop_on_kill) == (
+        "https://sqs/events",
+        True,
+        False,
+    )
+
+
+@pytest.mark.parametrize("task_of", [in_a_dag, in_a_group])
+def test_a_queue_is_not_used_by_tasks_that_poll(task_of):
+    assert task_of(event_queue_url="https://sqs/events").pipeline.event_queue_url is None
+
+
+@pytest.mark.parametrize("task_of", [in_a_dag, in_a_group])
+def test_an_unknown_way_of_waiting_is_refused(task_of):
+    with pytest.raises(ValueError, match="waiting must be 'polling' or 'events', not 'event'"):
+        task_of(waiting="event", event_queue_url="https://sqs/events")
+
+
+@pytest.mark.parametrize("task_of", [in_a_dag, in_a_group])
+@pytest.mark.parametrize("url", [None, ""])
+def test_waiting_for_events_needs_a_queue_and_the_message_says_how_to_make_one(task_of, url):
+    with pytest.raises(ValueError, match=r"needs event_queue_url.*event-queue create` makes one"):
+        task_of(waiting="events", event_queue_url=url)

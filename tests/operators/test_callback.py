@@ -6,19 +6,11 @@ import json
 from datetime import datetime
 
 import pytest
-from airflow.sdk.execution_time import task_runner
 
 from airflow_sagemaker_pipelines import pipeline_dag
 from airflow_sagemaker_pipelines._compat import AirflowFailException
 from airflow_sagemaker_pipelines.steps.errors import StepFailedError
-from tests.operators.worker import Server, Worker, event_of
-
-
-@pytest.fixture
-def server(monkeypatch):
-    running = Server()
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", running, raising=False)
-    return running
+from tests.operators.worker import Worker, event_of
 
 
 @pytest.fixture
@@ -95,3 +87,37 @@ def test_a_kill_on_the_worker_tells_whoever_works_on_it_to_stop(local_sagemaker,
     waiting.task.on_kill()
 
     assert [message["status"] for message in sent(local_sagemaker, queues[0])] == ["Executing", "Stopping"]
+
+
+def cleared(worker):
+    """The first try of the task's next life."""
+    return {"try_number": 2, "max_tries": 1 + worker.dag.get_task("Cb").retries}
+
+
+def test_a_cleared_task_tells_whoever_still_works_on_it_to_stop_and_asks_again(local_sagemaker, worker_of, queues):
+    worker = worker_of(callback_reply_queue_url=queues[1])
+    worker.start("Cb")
+
+    assert worker.start("Cb", **cleared(worker)).state == "deferred"
+
+    first, stop, second = sent(local_sagemaker, queues[0])
+    assert [message["status"] for message in (first, stop, second)] == ["Executing", "Stopping", "Executing"]
+    assert stop["token"] == first["token"] != second["token"]
+
+
+def test_a_callback_that_was_answered_is_over_when_its_task_is_cleared(local_sagemaker, worker_of, queues):
+    worker = worker_of(callback_reply_queue_url=queues[1])
+    waiting = worker.start("Cb")
+    reply(local_sagemaker, queues, status="Failed", failureReason="no such data")
+    worker.resume(waiting, event_of(waiting.trigger), "Cb")
+
+    worker.start("Cb", **cleared(worker))
+
+    # The first message has been received, and is hidden from others for a while.
+    assert [message["status"] for message in sent(local_sagemaker, queues[0])] == ["Executing"]
+
+
+def test_the_outputs_of_a_reply_are_for_a_worker_to_check(worker_of, queues):
+    waiting = worker_of(callback_reply_queue_url=queues[1]).start("Cb")
+
+    assert waiting.trigger.ends_task is False

@@ -7,74 +7,19 @@ import time
 from datetime import timedelta
 
 import pytest
-from airflow.sdk.execution_time import task_runner
 
 from airflow_sagemaker_pipelines import pipeline_dag
-from tests.operators.worker import Server, Worker, event_of
-from tests.triggers.faulty_proxy import DENIED, DROPPED, SERVER_ERROR, faulty_proxy
+from airflow_sagemaker_pipelines.triggers.watch import REFUSED, TIMED_OUT
+from tests.operators.pipelines import CONSOLE, ROLE, created, dag_of, describe, ended, jobs, training
+from tests.operators.worker import Worker, event_of
+from tests.triggers.faulty_proxy import DENIED, DROPPED, SERVER_ERROR
 
-ROLE = "arn:aws:iam::123456789012:role/SageMakerPipelineRole"
-CONSOLE = "https://us-east-1.console.aws.amazon.com"
-
-
-def training(name="Train", **arguments):
-    return {
-        "Name": name,
-        "Type": "Training",
-        "Arguments": {
-            "AlgorithmSpecification": {"TrainingInputMode": "File", "TrainingImage": "image"},
-            "OutputDataConfig": {"S3OutputPath": "s3://lake/models"},
-            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30},
-            "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
-            "HyperParameters": {"url": {"Get": "Parameters.Url"}},
-        }
-        | arguments,
-    }
+VERDICTS = {"timed out": TIMED_OUT, "refused": REFUSED}
 
 
-def dag_of(*steps, retries=2, default_args=None, **arguments):
-    document = {
-        "Version": "2020-12-01",
-        "Parameters": [{"Name": "Url", "Type": "String", "DefaultValue": "s3://lake/in"}],
-        "Steps": list(steps) or [training()],
-    }
-    arguments = {"role_arn": ROLE, "poll_interval": 0.1} | arguments
-    return pipeline_dag("abalone", document, default_args={"retries": retries} | (default_args or {}), **arguments)
-
-
-@pytest.fixture
-def server(local_sagemaker, monkeypatch):
-    running = Server()
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", running, raising=False)
-    return running
-
-
-@pytest.fixture
-def proxy(local_sagemaker, monkeypatch):
-    """A proxy of the endpoint that fails as told; the Airflow connection ``proxied`` goes through it."""
-    with faulty_proxy(local_sagemaker.url) as running:
-        monkeypatch.setenv("AIRFLOW_CONN_PROXIED", running.connection())
-        yield running
-
-
-def created(local_sagemaker):
-    return local_sagemaker.calls().get("sagemaker.CreateTrainingJob", 0)
-
-
-def jobs(local_sagemaker):
-    """The training jobs, the first one first, with their status."""
-    listed = local_sagemaker.client("sagemaker").list_training_jobs(SortBy="CreationTime", SortOrder="Ascending")
-    return {job["TrainingJobName"]: job["TrainingJobStatus"] for job in listed["TrainingJobSummaries"]}
-
-
-def describe(local_sagemaker, name):
-    return local_sagemaker.client("sagemaker").describe_training_job(TrainingJobName=name)
-
-
-def ended(local_sagemaker):
-    deadline = time.monotonic() + 10
-    while "InProgress" in jobs(local_sagemaker).values() and time.monotonic() < deadline:
-        time.sleep(0.02)
+def given_up(waiting, verdict):
+    """The event of a trigger that will not see the job's end."""
+    return {"handle": waiting.trigger.handle, "verdict": VERDICTS[verdict], "reason": "no permission"}
 
 
 # What a task does
@@ -222,8 +167,19 @@ def test_when_the_answer_to_create_is_lost_the_client_finds_the_job(local_sagema
     assert len(jobs(local_sagemaker)) == 1
 
 
-def test_when_the_client_gives_up_the_next_try_finds_the_job(local_sagemaker, server, proxy):
+def test_when_the_client_gives_up_the_task_looks_for_the_job_itself(local_sagemaker, server, proxy):
     proxy.fail("CreateTrainingJob", DROPPED)
+    worker = Worker(dag_of(aws_conn_id="proxied", botocore_config=proxy.one_request), server)
+
+    assert worker.run("Train").state == "success"
+
+    assert proxy.calls["CreateTrainingJob"] == 1
+    assert list(jobs(local_sagemaker).values()) == ["Completed"]
+
+
+def test_when_it_cannot_look_either_the_next_try_finds_the_job(local_sagemaker, server, proxy):
+    proxy.fail("CreateTrainingJob", DROPPED)
+    proxy.fail("DescribeTrainingJob", SERVER_ERROR)
     worker = Worker(dag_of(aws_conn_id="proxied", botocore_config=proxy.one_request), server)
 
     lost = worker.run("Train")
@@ -277,6 +233,44 @@ def test_killing_a_task_on_its_worker_stops_the_job(local_sagemaker, server):
     assert set(jobs(local_sagemaker).values()) <= {"Stopping", "Stopped"}
 
 
+def test_with_stop_on_kill_off_a_kill_on_the_worker_leaves_the_job(local_sagemaker, server):
+    local_sagemaker.rule(kind="Training", duration=3600)
+    outcome = Worker(dag_of(stop_on_kill=False), server).start("Train")
+
+    outcome.task.on_kill()
+
+    assert list(jobs(local_sagemaker).values()) == ["InProgress"]
+
+
+@pytest.mark.parametrize("stops", [True, False])
+@pytest.mark.parametrize("verdict", ["timed out", "refused"])
+def test_a_task_that_gives_up_waiting_stops_its_job_unless_stop_on_kill_is_off(local_sagemaker, server, verdict, stops):
+    local_sagemaker.rule(kind="Training", duration=3600)
+    worker = Worker(dag_of(stop_on_kill=stops, retries=0), server)
+    waiting = worker.start("Train")
+
+    failed = worker.resume(waiting, given_up(waiting, verdict), "Train")
+
+    assert failed.state == "failed"
+    assert (list(jobs(local_sagemaker).values()) == ["InProgress"]) is not stops
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"), [("timed out", "ran out of time: the task's time is up"), ("refused", "no permission")]
+)
+def test_a_job_that_cannot_be_stopped_does_not_hide_why_the_task_gives_up(local_sagemaker, server, verdict, said):
+    local_sagemaker.rule(kind="Training", duration=3600)
+    local_sagemaker.fault("denied", operation="StopTrainingJob")
+    worker = Worker(dag_of(retries=0), server)
+    waiting = worker.start("Train")
+
+    failed = worker.resume(waiting, given_up(waiting, verdict), "Train")
+
+    assert failed.state == "failed"
+    assert str(failed.error).startswith("Step 'Train' ")
+    assert said in str(failed.error)
+
+
 def test_killing_a_task_that_has_made_nothing_calls_nothing(local_sagemaker, server):
     dag_of().get_task("Train").on_kill()
 
@@ -284,16 +278,6 @@ def test_killing_a_task_that_has_made_nothing_calls_nothing(local_sagemaker, ser
 
 
 # Failures
-
-
-def test_a_failure_names_the_step_the_job_and_the_reason(local_sagemaker, server):
-    local_sagemaker.rule(kind="Training", outcome="Failed", reason="AlgorithmError: no data, exit code: 1")
-
-    failed = Worker(dag_of(retries=0), server).run("Train")
-
-    assert failed.state == "failed"
-    (name,) = jobs(local_sagemaker)
-    assert str(failed.error) == (f"Step 'Train' failed: AlgorithmError: no data, exit code: 1 (training job {name})")
 
 
 def test_a_stopped_job_fails_its_task(local_sagemaker, server):

@@ -12,7 +12,6 @@ from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_sagemaker_pipelines.steps.runner import Handle
     from airflow_sagemaker_pipelines.steps.status import Verdict
     from airflow_sagemaker_pipelines.triggers.step import StepTrigger
 
@@ -46,10 +45,6 @@ class SageMakerCallbackOperator(SageMakerStepOperator):
                 "fulfils it inside the DAG"
             )
         return super()._start(context, waited_since=waited_since, waits=waits)
-
-    def _still_runs(self, handle: Handle) -> bool:
-        # Nobody can ask the worker; but once it has replied, there is no note of the handle any more.
-        return True
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
         """End the task by what the worker has replied."""

@@ -1,19 +1,22 @@
-"""What a cleared task has left running on AWS.
+"""What an earlier try of a task has left behind on AWS.
 
 Who clears a task wants its job ended. Usually the triggerer sees to that. It does not know of a task that is cleared
-in the second between its deferral and the start of its trigger, nor of one whose worker has died. Airflow 3.3 keeps
-notes of a task that outlive a clear; on older versions such a job goes on.
+in the second between its deferral and the start of its trigger, nor of one whose worker has died. And a job may have
+failed without Airflow having heard of it, because the worker that was about to tell it has died. Airflow 3.3 keeps
+notes of a task that outlive a try and a clear; on older versions the one job goes on, and the other is replaced.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines.operators.run import life_of
 
 if TYPE_CHECKING:
-    from airflow_sagemaker_pipelines.steps.runner import Handle
+    from airflow_sagemaker_pipelines.hooks.aws import AwsClients
+    from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRunner
 
 _KEY = "sagemaker_running"
 
@@ -30,8 +33,52 @@ def forget_running(context: Mapping[str, Any]) -> None:
         store.delete(_KEY)
 
 
-def left_running(context: Mapping[str, Any]) -> Handle | None:
-    """Return what an earlier life of the task may have left running."""
+def untold_failure(context: Mapping[str, Any], runner: StepRunner, clients: AwsClients) -> State | None:
+    """Return the state of what an earlier try waited for if it has failed and the worker died that was to tell it.
+
+    :raises StepCallError: if AWS does not tell now.
+    """
+    store = context.get("task_state_store")
+    note = store.get(_KEY) if store is not None and context["ti"].try_number > 1 else None
+    if not note or not note["handle"] or note["life"] != life_of(context["ti"]):
+        return None
+    from airflow_sagemaker_pipelines.steps.aws import aws_call  # noqa: PLC0415
+    from airflow_sagemaker_pipelines.steps.status import Verdict  # noqa: PLC0415
+
+    try:
+        with aws_call("Describe", step=context["task"].step.name):
+            state = runner.poll(clients, note["handle"])
+    except NotImplementedError:
+        return None
+    return state if state.verdict is Verdict.FAILED else None
+
+
+def stop_leftovers(
+    context: Mapping[str, Any], runner: StepRunner, clients: AwsClients, log: logging.Logger | Any
+) -> None:
+    """Stop what an earlier life of the task may have left running. If AWS refuses, the log says so."""
+    handle = _left_running(context)
+    if not handle:
+        return
+    from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
+
+    try:
+        if _still_runs(runner, clients, handle):
+            log.info("Stopping %s, which ran before the task was cleared", runner.resource(handle))
+            runner.stop(clients, handle)
+    except AWS_ERRORS as error:
+        log.warning("%s may still run, though the task was cleared: %s", runner.resource(handle), error)
+
+
+def _still_runs(runner: StepRunner, clients: AwsClients, handle: Handle) -> bool:
+    try:
+        return not runner.poll(clients, handle).verdict.is_final
+    except NotImplementedError:
+        # Nobody can ask the worker of a callback; but once it has replied, the note is gone.
+        return True
+
+
+def _left_running(context: Mapping[str, Any]) -> Handle | None:
     store = context.get("task_state_store")
     if store is None:
         return None

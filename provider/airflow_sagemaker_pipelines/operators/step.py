@@ -25,20 +25,19 @@ from airflow_sagemaker_pipelines.links.console import (
     log_url,
 )
 from airflow_sagemaker_pipelines.operators.admission import Reuse, admit
+from airflow_sagemaker_pipelines.operators.capacity import capacity_trigger
 from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.job_log import last_lines
-from airflow_sagemaker_pipelines.operators.leftovers import left_running, note_running
+from airflow_sagemaker_pipelines.operators.leftovers import forget_running, note_running, stop_leftovers, untold_failure
 from airflow_sagemaker_pipelines.operators.pinning import pin
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.retries import (
     STEP_RETRY_POLICY,
     Decision,
     decide,
-    exception_types,
     retries_of,
 )
 from airflow_sagemaker_pipelines.steps.errors import (
-    RESOURCE_LIMIT_CODES,
     FailStepError,
     StepCallError,
     StepError,
@@ -228,9 +227,14 @@ class SageMakerStepOperator(BaseOperator):
         if self._run is None or self.request is None:
             raise StepRequestError("its request was not rendered", step=self.step.name)
         self._note_ignored_cache()
-        self._stop_leftovers(context)
+        if self.pipeline.stop_on_kill:
+            stop_leftovers(context, self.runner, self.clients, self.log)
         shown = dict(self.request)
         try:
+            # Then the retry was Airflow's, and not one that the step's policies allow after such a failure.
+            if (untold := untold_failure(context, self.runner, self.clients)) is not None:
+                self._handle = untold.handle
+                return self._finish(context, untold.verdict, untold.reason, dict)
             state = self.runner.start(self._run, self.request)
             # An earlier try's job changes the name, and what refers to it.
             self.overwrite_rtif_after_execution = self.request != shown
@@ -238,51 +242,21 @@ class SageMakerStepOperator(BaseOperator):
             if state.verdict.is_final:
                 return self._finish(context, state.verdict, state.reason, lambda: self._outputs(state))
         except StepCallError as error:
-            if self._waits_for_capacity(error):
-                self._wait_for_capacity(error, waited_since or time.time(), waits)
-            self._fail(error, context)
+            timeout = self.pipeline.capacity_timeout
+            trigger = capacity_trigger(error, self.step, waited_since=waited_since, waits=waits, timeout=timeout)
+            if trigger is None:
+                self._fail(error, context)
+            self.log.warning("%s. Trying again in %.0f s", error, trigger.until - time.time())
+            self.defer(trigger=trigger, method_name="start_again")
         except StepError as error:
             self._fail(error, context)
         return self._wait(context)
-
-    def _stop_leftovers(self, context: Context) -> None:
-        """Stop what the task ran before it was cleared, if that still runs."""
-        handle = left_running(context)
-        if not handle or not self.pipeline.stop_on_kill:
-            return
-        from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
-
-        resource = self.runner.resource(handle)
-        try:
-            if self._still_runs(handle):
-                self.log.info("Stopping %s, which ran before the task was cleared", resource)
-                self.runner.stop(self.clients, handle)
-        except AWS_ERRORS as error:
-            self.log.warning("%s may still run, though the task was cleared: %s", resource, error)
-
-    def _still_runs(self, handle: Handle) -> bool:
-        return not self.runner.poll(self.clients, handle).verdict.is_final
 
     def _outputs(self, state: State) -> dict[str, Any]:
         from airflow_sagemaker_pipelines.steps.aws import aws_call  # noqa: PLC0415
 
         with aws_call("The call for its outputs", step=self.step.name):
             return self.runner.outputs(self.clients, state)
-
-    def _waits_for_capacity(self, error: StepCallError) -> bool:
-        """Whether a refused start waits for its turn instead of failing: unless the definition says how to retry."""
-        covered = {kind for policy in self.step.retry_policies for kind in policy.exception_types}
-        return error.code in RESOURCE_LIMIT_CODES and not covered & exception_types(error, self.step)
-
-    def _wait_for_capacity(self, error: StepCallError, since: float, waits: int) -> None:
-        from airflow_sagemaker_pipelines.triggers.capacity import CapacityTrigger  # noqa: PLC0415
-
-        left = since + self.pipeline.capacity_timeout - time.time()
-        if left <= 0:
-            return
-        trigger = CapacityTrigger.after(waits, waited_since=since, at_most=left)
-        self.log.warning("%s. Trying again in %.0f s", error, trigger.until - time.time())
-        self.defer(trigger=trigger, method_name="start_again")
 
     def _note_ignored_cache(self) -> None:
         if self.step.cache_config.enabled:
@@ -408,12 +382,9 @@ class SageMakerStepOperator(BaseOperator):
         where = [self.runner.resource(handle), f"attempt {context['ti'].try_number}"]
         if self.log_url is not None:
             where.append(f"log: {self.log_url}")
-        raise cls(
-            reason or "AWS gives no reason",
-            step=self.step.name,
-            resource=", ".join(where),
-            details=last_lines(self.runner, self.clients, handle, reason=reason, log=self.log),
-        )
+        details = last_lines(self.runner, self.clients, handle, reason=reason, log=self.log)
+        forget_running(context)
+        raise cls(reason or "AWS gives no reason", step=self.step.name, resource=", ".join(where), details=details)
 
     def decide_retry(self, error: BaseException, context: Context) -> Decision:
         """Decide whether a failed try is followed by another one."""
