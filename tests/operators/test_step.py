@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_sagemaker_pipelines import pipeline_dag
-from airflow_sagemaker_pipelines.triggers.watch import REFUSED, TIMED_OUT
+from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 from tests.operators.pipelines import CONSOLE, ROLE, created, dag_of, describe, ended, jobs, training
 from tests.operators.worker import Worker, event_of
 from tests.triggers.faulty_proxy import DENIED, DROPPED, SERVER_ERROR

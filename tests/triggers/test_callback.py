@@ -17,7 +17,7 @@ from airflow.sdk.serde import deserialize, serialize
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.triggers import replies
 from airflow_sagemaker_pipelines.triggers.callback import CallbackTrigger
-from airflow_sagemaker_pipelines.triggers.watch import REFUSED, TIMED_OUT
+from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 from tests.operators.worker import Server
 

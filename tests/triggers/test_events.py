@@ -13,6 +13,7 @@ from airflow_sagemaker_pipelines.local import engine
 from airflow_sagemaker_pipelines.steps.events import create_event_queue
 from airflow_sagemaker_pipelines.triggers import events, pace, watch
 from airflow_sagemaker_pipelines.triggers.events import EventQueue
+from airflow_sagemaker_pipelines.triggers.wait import TIMED_OUT
 from airflow_sagemaker_pipelines.triggers.watch import Watch
 from tests.local.endpoint_support import auto_ml_request, processing_request
 from tests.steps.types.step_runs import EndpointClients, start, step_run
@@ -261,14 +262,14 @@ def test_the_deadline_does_not_wait_for_an_event(local_sagemaker, silent_queue):
 
     found = verdicts(waiting.trigger("one", deadline=deadline), waiting.trigger("two", deadline=deadline))
 
-    assert found == [watch.TIMED_OUT] * 2
+    assert found == [TIMED_OUT] * 2
 
 
 def test_the_deadline_of_a_lone_wait_does_not_wait_for_an_event(local_sagemaker, silent_queue):
     waiting = Waiting(local_sagemaker, event_queue_url=silent_queue, poll_interval=600)
     train(local_sagemaker, "one")
 
-    assert verdicts(waiting.trigger("one", deadline=time.time() + 1.5)) == [watch.TIMED_OUT]
+    assert verdicts(waiting.trigger("one", deadline=time.time() + 1.5)) == [TIMED_OUT]
 
 
 def test_jobs_are_polled_as_usual_when_the_queue_does_not_exist(local_sagemaker, silent_queue):
@@ -324,6 +325,9 @@ def test_a_queue_is_deaf_from_the_first_failure_to_the_next_answer(local_sagemak
     class Nobody:
         def hear(self, key):
             return False
+
+        def notice(self):
+            pass
 
     async def listen():
         with EventQueue.heard(silent_queue, connection, Nobody()) as queue:

@@ -15,9 +15,10 @@ from airflow.sdk.serde import deserialize, serialize
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
+from airflow_sagemaker_pipelines.triggers import looks, pace, watch
 from airflow_sagemaker_pipelines.triggers import step as triggers
 from airflow_sagemaker_pipelines.triggers.step import StepTrigger
-from airflow_sagemaker_pipelines.triggers.watch import REFUSED, TIMED_OUT, Watch
+from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 from tests.operators.worker import Server, event_of
 from tests.triggers.faulty_proxy import DENIED, GARBAGE, SERVER_ERROR, THROTTLED, faulty_proxy
@@ -124,12 +125,29 @@ def test_a_job_that_aws_does_not_know_is_refused_at_once(local_sagemaker):
     assert local_sagemaker.calls()["sagemaker.DescribeTrainingJob"] == 1
 
 
-def test_a_denied_call_is_refused_at_once(local_sagemaker, long_job, proxy):
-    proxy.fail("DescribeTrainingJob", DENIED)
+def test_a_call_that_is_denied_again_and_again_is_refused(local_sagemaker, long_job, proxy, monkeypatch):
+    monkeypatch.setattr(pace, "_FIRST_BACK_OFF", 0.01)
+    proxy.fail("DescribeTrainingJob", *[DENIED] * watch._MOST_DENIALS)
 
     event = event_of(trigger_of(aws_conn_id="proxied", botocore_config=proxy.one_request))
 
     assert (event["verdict"], event["reason"]) == (REFUSED, "not authorized to perform this")
+    assert proxy.calls["DescribeTrainingJob"] == watch._MOST_DENIALS
+
+
+def test_credentials_that_are_wrong_for_a_moment_are_taken_anew(local_sagemaker, proxy, monkeypatch):
+    monkeypatch.setattr(pace, "_FIRST_BACK_OFF", 0.01)
+    create(local_sagemaker)
+    until(lambda: status(local_sagemaker) == "Completed")
+    proxy.fail("DescribeTrainingJob", *[DENIED] * (watch._MOST_DENIALS - 1))
+    made = []
+    forget = watch.forget_shared_clients
+    monkeypatch.setattr(watch, "forget_shared_clients", lambda: made.append(1) or forget())
+
+    event = event_of(trigger_of(aws_conn_id="proxied", botocore_config=proxy.one_request))
+
+    assert event["verdict"] == "succeeded"
+    assert len(made) == watch._MOST_DENIALS - 1
 
 
 def test_the_deadline_ends_the_waiting_not_the_job(local_sagemaker, long_job):
@@ -243,12 +261,12 @@ def test_killing_the_task_stops_the_job(local_sagemaker, long_job):
 
 
 def test_a_kill_in_the_middle_of_a_poll_stops_the_job(local_sagemaker, long_job, monkeypatch):
-    def slow(watch, handle):
+    def slow(*arguments):
         time.sleep(0.6)
-        return ask(watch, handle)
+        return describe(*arguments)
 
-    ask = Watch._ask
-    monkeypatch.setattr(Watch, "_ask", slow)
+    describe = looks.describe
+    monkeypatch.setattr(looks, "describe", slow)
 
     assert asyncio.run(killed(trigger_of(), after=0.2)), "the text of Airflow's cancellation was lost"
 

@@ -10,11 +10,12 @@ from collections import Counter
 import pytest
 from structlog.testing import capture_logs
 
-from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.local import engine
-from airflow_sagemaker_pipelines.triggers import pace
+from airflow_sagemaker_pipelines.steps.runner import Listing
+from airflow_sagemaker_pipelines.triggers import looks, pace
 from airflow_sagemaker_pipelines.triggers.step import StepTrigger
-from airflow_sagemaker_pipelines.triggers.watch import REFUSED, TIMED_OUT, Watch
+from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
+from airflow_sagemaker_pipelines.triggers.watch import Watch
 from tests.local.endpoint_support import create_endpoint_config, create_model, processing_request
 from tests.steps.types.step_runs import start, step_run
 from tests.triggers.waiting import (
@@ -50,10 +51,15 @@ def _jobs_stop_at_once(monkeypatch):
 @pytest.fixture
 def lists(monkeypatch):
     """How many looks at a list there were, whatever calls each took."""
-    looks = []
-    look = Watch._list
-    monkeypatch.setattr(Watch, "_list", lambda watch, prefix: looks.append(prefix) or look(watch, prefix))
-    return looks
+    prefixes = []
+    look = looks.list_in_progress
+
+    def listed(step_type, connection, prefix):
+        prefixes.append(prefix)
+        return look(step_type, connection, prefix)
+
+    monkeypatch.setattr(looks, "list_in_progress", listed)
+    return prefixes
 
 
 @pytest.fixture
@@ -363,8 +369,7 @@ def test_what_a_job_took_the_last_time_tells_when_to_look(local_sagemaker, waiti
     async def both():
         # Airflow's task instance, but no success that would end the task from here: the event is of no interest.
         first = await wait("first", since=time.time() - 3600)
-        watch = Watch(StepType.TRAINING, None)
-        watch._end(first._wait(), {"verdict": "succeeded", "outputs": {}})
+        first._wait().end({"verdict": "succeeded", "outputs": {}})
         await wait("second", since=time.time() - 3590)
 
     asyncio.run(both())
@@ -389,6 +394,7 @@ def test_a_list_that_is_denied_is_asked_for_once_and_said_once(local_sagemaker, 
     assert caplog.text.count("cannot be listed, so each is described") == 1
 
 
+@pytest.mark.usefixtures("quick_back_off")
 def test_a_describe_that_is_denied_ends_only_waits_on_what_has_left_the_list(local_sagemaker, waiting):
     train(local_sagemaker, "ended", duration=0)
     train(local_sagemaker, "running")
@@ -527,14 +533,14 @@ def test_a_describe_that_hangs_does_not_hold_up_others(local_sagemaker, waiting,
 
 def test_a_bug_in_one_look_fails_that_wait_only(local_sagemaker, waiting, monkeypatch):
     train(local_sagemaker, "good", "odd", "also-good", duration=0)
-    ask = Watch._ask
+    describe = looks.describe
 
-    def ask_badly(watch, handle):
+    def describe_badly(step_type, connection, handle):
         if handle["name"] == "odd":
             raise KeyError("what is this")
-        return ask(watch, handle)
+        return describe(step_type, connection, handle)
 
-    monkeypatch.setattr(Watch, "_ask", ask_badly)
+    monkeypatch.setattr(looks, "describe", describe_badly)
 
     good, odd, also_good = run_together(*(waiting.trigger(name) for name in ("good", "odd", "also-good")))
 
@@ -545,10 +551,10 @@ def test_a_bug_in_one_look_fails_that_wait_only(local_sagemaker, waiting, monkey
 def test_a_bug_in_the_look_at_the_list_fails_nobody(local_sagemaker, waiting, monkeypatch):
     train(local_sagemaker, "one", "two", duration=0.5)
 
-    def list_badly(watch, prefix):
+    def list_badly(step_type, connection, prefix):
         raise KeyError("what is this")
 
-    monkeypatch.setattr(Watch, "_list", list_badly)
+    monkeypatch.setattr(looks, "list_in_progress", list_badly)
 
     assert verdicts(waiting.trigger("one"), waiting.trigger("two")) == ["succeeded"] * 2
 
@@ -628,23 +634,21 @@ def test_2000_waits_wake_the_loop_no_more_often_than_one(local_sagemaker, waitin
     names = [f"job-{number:04d}" for number in range(2000)]
 
     # All of them are in progress. To make them would take long, and it is the waits that count.
-    def list_all(watch, prefix):
+    def list_all(step_type, connection, prefix):
         lists.append(prefix)
         return Listing(frozenset(names), pages=20)
 
-    from airflow_sagemaker_pipelines.steps.runner import Listing
-
-    monkeypatch.setattr(Watch, "_list", list_all)
+    monkeypatch.setattr(looks, "list_in_progress", list_all)
 
     async def wait():
         tasks = await started(Triggerer(), [waiting.trigger(name, poll_interval=0.5, since=LONG_AGO) for name in names])
         await until(lambda: len(lists) >= 5)
-        looks, woken = len(lists), len(wakes)
+        listed, woken = len(lists), len(wakes)
         await given_up(tasks)
-        return looks, woken
+        return listed, woken
 
-    looks, woken = asyncio.run(wait())
+    listed, woken = asyncio.run(wait())
 
-    # One wake-up for each look, and a few for those who joined.
-    assert woken <= 2 * looks + 10
+    # Two wake-ups for each look, when it begins and when it ends, and a few for those who joined.
+    assert woken <= 3 * listed + 10
     assert calls(local_sagemaker) == (0, 0)

@@ -120,3 +120,8 @@ def shared_clients(connection: AwsConnection) -> AwsClients:
 @lru_cache(maxsize=64)
 def _shared_clients(settings: str, period: int) -> AwsClients:
     return AwsClients(AwsConnection(**json.loads(settings)), _ASKING)
+
+
+def forget_shared_clients() -> None:
+    """Have clients made anew at the next call: those there are have the wrong credentials."""
+    _shared_clients.cache_clear()

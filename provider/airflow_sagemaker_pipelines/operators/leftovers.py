@@ -1,9 +1,8 @@
-"""What an earlier try of a task has left behind on AWS.
+"""What a cleared task has left running on AWS.
 
 Who clears a task wants its job ended. Usually the triggerer sees to that. It does not know of a task that is cleared
-in the second between its deferral and the start of its trigger, nor of one whose worker has died. And a job may have
-failed without Airflow having heard of it, because the worker that was about to tell it has died. Airflow 3.3 keeps
-notes of a task that outlive a try and a clear; on older versions the one job goes on, and the other is replaced.
+in the second between its deferral and the start of its trigger, nor of one whose worker has died. Airflow 3.3 keeps
+notes of a task that outlive a clear; on older versions such a job goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from airflow_sagemaker_pipelines.operators.run import life_of
 
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.hooks.aws import AwsClients
-    from airflow_sagemaker_pipelines.steps.runner import Handle, State, StepRunner
+    from airflow_sagemaker_pipelines.steps.runner import Handle, StepRunner
 
 _KEY = "sagemaker_running"
 
@@ -31,26 +30,6 @@ def forget_running(context: Mapping[str, Any]) -> None:
     """Drop the note: what it names is over."""
     if (store := context.get("task_state_store")) is not None:
         store.delete(_KEY)
-
-
-def untold_failure(context: Mapping[str, Any], runner: StepRunner, clients: AwsClients) -> State | None:
-    """Return the state of what an earlier try waited for if it has failed and the worker died that was to tell it.
-
-    :raises StepCallError: if AWS does not tell now.
-    """
-    store = context.get("task_state_store")
-    note = store.get(_KEY) if store is not None and context["ti"].try_number > 1 else None
-    if not note or not note["handle"] or note["life"] != life_of(context["ti"]):
-        return None
-    from airflow_sagemaker_pipelines.steps.aws import aws_call  # noqa: PLC0415
-    from airflow_sagemaker_pipelines.steps.status import Verdict  # noqa: PLC0415
-
-    try:
-        with aws_call("Describe", step=context["task"].step.name):
-            state = runner.poll(clients, note["handle"])
-    except NotImplementedError:
-        return None
-    return state if state.verdict is Verdict.FAILED else None
 
 
 def stop_leftovers(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines.definition import ExpressionError, Scope, Step, resolve
@@ -18,7 +19,7 @@ from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.hooks.aws import AwsClients
-    from airflow_sagemaker_pipelines.steps.runner import StepRun
+    from airflow_sagemaker_pipelines.steps.runner import Handle, StepRun
 
 _ROLE_ARN = re.compile(r"arn:(?P<partition>[^:]+):iam::(?P<account>\d{12}):role/.+")
 
@@ -77,6 +78,7 @@ def step_run(
         made=UpstreamXComs(step, pipeline, ti, key=HANDLE_KEY),
         uses_experiments=pipeline.experiments,
         mlflow=_mlflow(pipeline),
+        is_told=partial(is_told, context),
     )
 
 
@@ -102,6 +104,28 @@ def first_try_age(context: Mapping[str, Any]) -> timedelta:
         began = now.isoformat()
         store.set(key, began)
     return now - datetime.fromisoformat(str(began))
+
+
+def note_told(context: Mapping[str, Any], handle: Handle) -> None:
+    """Note that Airflow is about to be told of a failure, so that another try starts anew.
+
+    Without the note, a retry after the death of the worker that was to tell it takes the failure for its own.
+    """
+    if (store := context.get("task_state_store")) is not None and "name" in handle:
+        store.set(_told_key(context), [*_told(context), handle["name"]])
+
+
+def is_told(context: Mapping[str, Any], handle: Handle) -> bool:
+    """Whether an earlier try has told of a failure. Airflow older than 3.3 keeps no such notes."""
+    return context.get("task_state_store") is None or handle.get("name") in _told(context)
+
+
+def _told(context: Mapping[str, Any]) -> list[str]:
+    return list(context["task_state_store"].get(_told_key(context)) or ())
+
+
+def _told_key(context: Mapping[str, Any]) -> str:
+    return f"told_failures_of_life_{life_of(context['ti'])}"
 
 
 def _mlflow(pipeline: Pipeline) -> dict[str, str]:

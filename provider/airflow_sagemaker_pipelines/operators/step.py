@@ -28,7 +28,7 @@ from airflow_sagemaker_pipelines.operators.admission import Reuse, admit
 from airflow_sagemaker_pipelines.operators.capacity import capacity_trigger
 from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.job_log import last_lines
-from airflow_sagemaker_pipelines.operators.leftovers import forget_running, note_running, stop_leftovers, untold_failure
+from airflow_sagemaker_pipelines.operators.leftovers import note_running, stop_leftovers
 from airflow_sagemaker_pipelines.operators.pinning import pin
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.retries import (
@@ -231,10 +231,6 @@ class SageMakerStepOperator(BaseOperator):
             stop_leftovers(context, self.runner, self.clients, self.log)
         shown = dict(self.request)
         try:
-            # Then the retry was Airflow's, and not one that the step's policies allow after such a failure.
-            if (untold := untold_failure(context, self.runner, self.clients)) is not None:
-                self._handle = untold.handle
-                return self._finish(context, untold.verdict, untold.reason, dict)
             state = self.runner.start(self._run, self.request)
             # An earlier try's job changes the name, and what refers to it.
             self.overwrite_rtif_after_execution = self.request != shown
@@ -333,7 +329,7 @@ class SageMakerStepOperator(BaseOperator):
 
         :param event: the trigger's event.
         """
-        from airflow_sagemaker_pipelines.triggers.watch import REFUSED, TIMED_OUT  # noqa: PLC0415
+        from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT  # noqa: PLC0415
 
         if event.get("try_number") not in {None, context["ti"].try_number}:
             return self._start_over(context)
@@ -377,13 +373,15 @@ class SageMakerStepOperator(BaseOperator):
             return outputs()
         if verdict is Verdict.STOPPED:
             context["ti"].xcom_push(key=OUTCOME_KEY, value=STOPPED)
+        from airflow_sagemaker_pipelines.operators.run import note_told  # noqa: PLC0415
+
         cls = StepStoppedError if verdict is Verdict.STOPPED else StepFailedError
         handle = self._handle or {}
         where = [self.runner.resource(handle), f"attempt {context['ti'].try_number}"]
         if self.log_url is not None:
             where.append(f"log: {self.log_url}")
         details = last_lines(self.runner, self.clients, handle, reason=reason, log=self.log)
-        forget_running(context)
+        note_told(context, handle)
         raise cls(reason or "AWS gives no reason", step=self.step.name, resource=", ".join(where), details=details)
 
     def decide_retry(self, error: BaseException, context: Context) -> Decision:

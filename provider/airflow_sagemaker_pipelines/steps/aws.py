@@ -16,6 +16,8 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
     WaiterError,
 )
 from botocore.parsers import ResponseParserError
@@ -60,6 +62,22 @@ _SERVICE_FAULTS = frozenset(
 )  # fmt: skip
 #: A wait may outlive its credentials; the next look takes new ones.
 _EXPIRED_CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+#: Codes of answers that say "not you".
+_DENIED = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "UnauthorizedOperation",
+        "AuthFailure",
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "IncompleteSignature",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+    }
+)
 _SERVER_ERROR = 500
 #: What botocore takes for the code when the body of a refusal is cut off.
 _UNREADABLE = "400"
@@ -124,6 +142,11 @@ def required(answer: Mapping[str, Any], member: str, operation: str) -> Any:
 def is_throttled(error: BaseException) -> bool:
     """Whether AWS asks to be called less often."""
     return error_code(error) in _THROTTLING
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether AWS does not know the caller or what it may do, or there are no credentials."""
+    return error_code(error) in _DENIED or isinstance(error, NoCredentialsError | PartialCredentialsError)
 
 
 def input_members(clients: Clients, service: str, operation: str) -> frozenset[str]:

@@ -93,7 +93,7 @@ class NamedResource(StepRunner):
             # An earlier try created it, or this one did and the answer was lost.
             state = self.look(run, handle)
             self.check_found(run, request, state)
-            if state.verdict.is_wanted:
+            if run.makes_do_with(state):
                 return state
         raise StepRequestError(f"{MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS, Clients, error_code, is_transient, required
+from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS, Clients, error_code, is_denied, is_transient, required
 from airflow_sagemaker_pipelines.steps.log_lines import LogLine, clean, lines_of
 from airflow_sagemaker_pipelines.steps.runner import Handle, StepRunner
 
@@ -44,7 +44,6 @@ _HANDED_ON = 1000
 
 _MISSING = "ResourceNotFoundException"
 _STALE_TOKEN = "InvalidParameterException"  # noqa: S105 - an error code
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _TAIL_PERMISSIONS = ("logs:DescribeLogStreams", "logs:GetLogEvents")
 _TUNING_PERMISSIONS = ("sagemaker:ListTrainingJobsForHyperParameterTuningJob", *_TAIL_PERMISSIONS)
 _LOOK_PERMISSIONS = ("logs:FilterLogEvents",)
@@ -315,6 +314,6 @@ def _last_events(logs: Any, group: str, stream: str, count: int) -> Sequence[Map
 
 def _note(source: LogSource, error: Exception, permissions: Sequence[str]) -> str:
     note = f"The job's log in {source.group} cannot be read: {clean(str(error))}"
-    if error_code(error) in _DENIED:
+    if is_denied(error):
         note += f" (the connection's role needs {', '.join(permissions)})"
     return note

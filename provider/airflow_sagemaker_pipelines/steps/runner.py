@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -33,6 +33,15 @@ class StepRun:
     """Whether jobs are recorded under the experiment that the scope names, if it names one."""
     mlflow: Mapping[str, str] = field(default_factory=dict)
     """The ``MlflowConfig`` of jobs that take one; empty: none."""
+    is_told: Callable[[Handle], bool] = lambda _: True
+    """Whether an earlier try has lived to tell Airflow of the failure of what it had made."""
+
+    def makes_do_with(self, state: State) -> bool:
+        """Whether this try makes do with what an earlier one has made, instead of starting anew.
+
+        A failure that nobody was told of is this try's failure: retry policies decide whether there is another try.
+        """
+        return state.verdict.is_wanted or (state.verdict is Verdict.FAILED and not self.is_told(state.handle))
 
     def resolve(self, value: Any) -> Any:
         """Resolve expressions.

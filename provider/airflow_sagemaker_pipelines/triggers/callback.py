@@ -11,7 +11,7 @@ from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.steps.status import Verdict
 from airflow_sagemaker_pipelines.triggers.replies import ReplyQueue
 from airflow_sagemaker_pipelines.triggers.step import StepTrigger
-from airflow_sagemaker_pipelines.triggers.watch import REFUSED, TIMED_OUT
+from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 
 #: A reply that came in time counts, although no triggerer was there to receive it before the deadline.
 _SHORTEST_LOOK_SECONDS = 1.0

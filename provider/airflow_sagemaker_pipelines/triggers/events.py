@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds of one long poll. SQS allows 20; a triggerer that ends must wait for it.
 _LONG_POLL_SECONDS = 10
+_SHORTEST_POLL_SECONDS = 1.0
 #: SQS gives at most ten messages per call.
 _BATCH = 10
 #: Seconds for which a message that nobody here waits for is kept for another triggerer. A task that has yet to begin
@@ -41,6 +42,9 @@ class Listener(Protocol):
 
     def hear(self, key: str) -> bool:
         """Take note of an event about a resource; return whether anybody waits for it here."""
+
+    def notice(self) -> None:
+        """Take note that the queue has become deaf."""
 
 
 class EventQueue:
@@ -96,17 +100,23 @@ class EventQueue:
             self._open.pop(key, None)
 
     async def _receive_and_tell(self) -> None:
+        began = time.monotonic()
         try:
             messages = await in_thread(self._receive, _threads)
             unheard = [message for message in messages if not self._hear(message)]
             await in_thread(partial(self._put_away, messages, unheard), _threads)
         except Exception as error:  # noqa: BLE001 - whatever it is, jobs are polled
             self._failures += 1
+            for listener in self._listeners:
+                listener.notice()
             seconds = pace.back_off(self._failures)
             log.warning("No events from %s, so jobs are polled; trying again in %g s: %s", self.url, seconds, error)
             await asyncio.sleep(seconds)
         else:
             self._failures = 0
+            if not messages:
+                # A long poll takes its time; an answer that was cut off on the way does not.
+                await asyncio.sleep(began + _SHORTEST_POLL_SECONDS - time.monotonic())
 
     def _receive(self) -> list[dict[str, Any]]:
         answer = shared_clients(self._connection)("sqs").receive_message(

@@ -70,6 +70,8 @@ async def _follow(stream: LogStream, is_over: asyncio.Event, connection: AwsConn
             if not is_last:
                 is_last = await _is_set_within(is_over, await in_thread(partial(_turn, connection)))
             await _write(stream, connection, log)
+        while stream.is_behind:
+            await _write(stream, connection, log)
     except Exception as error:  # noqa: BLE001 - a log is worth having, but never a wait
         log.warning("The job's lines are in CloudWatch only: %s", error)
 

@@ -15,7 +15,8 @@ from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection, shared_clients
 from airflow_sagemaker_pipelines.triggers.job_log import streamed_log
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
-from airflow_sagemaker_pipelines.triggers.watch import Wait, Watch
+from airflow_sagemaker_pipelines.triggers.wait import Wait
+from airflow_sagemaker_pipelines.triggers.watch import Watch
 from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_sagemaker_pipelines.hooks.aws import AwsClients
     from airflow_sagemaker_pipelines.steps.runner import Handle
-    from airflow_sagemaker_pipelines.triggers.watch import Outcome
+    from airflow_sagemaker_pipelines.triggers.wait import Outcome
 
 #: Airflow 3.3 can lose a deferred task that resumes within about five seconds of the deferral (its scheduler takes it
 #: for one that never ran; apache/airflow#66374, #71580). No event that resumes a task leaves earlier than this.
@@ -157,6 +158,8 @@ class StepTrigger(BaseEventTrigger):
         try:
             async for ended in ends:
                 if wait in ended:
+                    # Some only get their name while they are waited for.
+                    self.handle = wait.handle
                     return ended[wait]
         finally:
             watch.leave(wait)

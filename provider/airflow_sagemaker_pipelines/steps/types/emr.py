@@ -67,7 +67,7 @@ class EMR(StepRunner):
                 return self._submit(run, request, name)
             with aws_call("DescribeStep", step=run.step.name):
                 state = self.poll(run.clients, found)
-            if state.verdict.is_wanted:
+            if run.makes_do_with(state):
                 _rename(request, name)
                 return state
         raise StepRequestError(f"{MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)

@@ -62,7 +62,7 @@ class EMRServerless(StepRunner):
         application = self._application(run, request["CreateApplication"])
         with aws_call("ListJobRuns", step=run.step.name):
             earlier = _job_runs(run.clients, application)
-            state = self._look(run.clients, application, earlier)
+            state = self._look(run, application, earlier)
         if state is not None:
             return state
         # A new application takes no jobs yet, and no worker waits for it: poll() starts the run.
@@ -84,12 +84,12 @@ class EMRServerless(StepRunner):
                     return str(application)
         raise StepRequestError(f"{MAX_GENERATIONS} applications of this task are deleted", step=run.step.name)
 
-    def _look(self, clients: Clients, application: str, runs: list[str]) -> State | None:
+    def _look(self, run: StepRun, application: str, runs: list[str]) -> State | None:
         """Return the state of an own application's latest run, unless another one is to replace it."""
         if not runs:
             return None
-        state = self.poll(clients, _handle(application, runs[-1]))
-        return state if state.verdict.is_wanted else None
+        state = self.poll(run.clients, _handle(application, runs[-1]))
+        return state if run.makes_do_with(state) else None
 
     def _start_run(self, run: StepRun, request: dict[str, Any]) -> State:
         client, job = run.clients("emr-serverless"), request["StartJobRun"]
@@ -100,7 +100,7 @@ class EMRServerless(StepRunner):
             with aws_call("GetJobRun", step=run.step.name):
                 state = self.poll(run.clients, _handle(job["applicationId"], job_run))
             # One that has only just been started has not failed yet.
-            if state.verdict.is_wanted:
+            if run.makes_do_with(state):
                 return state
         raise StepRequestError(f"{MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
 

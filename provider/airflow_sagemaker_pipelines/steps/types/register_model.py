@@ -52,7 +52,7 @@ class RegisterModel(StepRunner):
                 state = self.poll(run.clients, {"name": name})
                 required(state.description, "ModelPackageStatus", "DescribeModelPackage")
             # One that has only just been created has not failed yet.
-            if state.verdict.is_wanted:
+            if run.makes_do_with(state):
                 return state
         raise StepRequestError(f"{MAX_GENERATIONS} {self.noun}s of this task have failed", step=run.step.name)
 
