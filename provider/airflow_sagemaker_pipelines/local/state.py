@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calls import ApiCall, CallLog, OnCall, Phase
 from .faults import FaultBook
+from .pipelines.settings import PipelineSettings
 from .rules import RuleBook
 from .timeline import Timeline
 
@@ -34,6 +35,7 @@ class Settings:
         key signed the request).
     :param seed: for faults that strike a share of the calls.
     :param concurrent_runs: how many jobs may run code at once; further ones wait in status InProgress.
+    :param pipelines: how pipeline executions behave where AWS does not say.
     """
 
     duration: float = DEFAULT_DURATION
@@ -42,6 +44,7 @@ class Settings:
     account: str | None = None
     seed: int = 0
     concurrent_runs: int = 8
+    pipelines: PipelineSettings = field(default_factory=PipelineSettings)
 
 
 def no_hook(_call: ApiCall, _phase: Phase, _environ: dict[str, Any]) -> None:
