@@ -56,8 +56,8 @@ _ACCEPTED = {
 }
 _WORDS = {"list": "Array", "structure": "Object", "map": "Object"}
 _PARSE = "Unable to parse pipeline definition. "
-# What a value that comes at run time hides: its absence, and its own constraints.
-_UNKNOWABLE = re.compile(r"Member must not be null")
+# What may be given at run time is not missing; of lists and maps nobody has reported more than what is in them.
+_NOT_REFUSED = re.compile(r"Member must not be null|^Value '[\[{]")
 
 
 def read_definition(text: str, settings: PipelineSettings) -> PipelineDefinition:
@@ -149,7 +149,7 @@ def _check_literals(step: Step, shape: Shape, arguments: Mapping[str, Value]) ->
         validate(shape, fitted(shape, without_nulls(literals)))
     except AwsError as error:
         count, _, text = error.message.partition(": ")
-        broken = [item for item in (text or count).split("; ") if not _UNKNOWABLE.search(item)]
+        broken = [item for item in (text or count).split("; ") if not _NOT_REFUSED.search(item)]
         if broken:
             raise validation_error(f"{_PARSE}Model Validation failed: {'; '.join(broken)}") from error
 

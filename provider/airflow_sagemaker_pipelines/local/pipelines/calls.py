@@ -122,7 +122,6 @@ def send_message(engine: Engine, queue_url: str, message: Mapping[str, Any], *, 
 
     store = engine.store
     name = queue_url.rstrip("/").rsplit("/", 1)[-1]
-    found = re.search(r"/(\d{12})/", queue_url)
     with call("sqs", "SendMessage"):
         engine.state.rules.refuse("SendMessage", {"QueueName": name})
         fifo: dict[str, Any] = {}
@@ -130,8 +129,8 @@ def send_message(engine: Engine, queue_url: str, message: Mapping[str, Any], *, 
             if not engine.state.settings.pipelines.fifo_queues:
                 raise AwsError("UnsupportedOperation", "FIFO queues are not supported.")
             fifo = {"group_id": group, "deduplication_id": f"{message['token']}-{message['status']}"}
-        backend = sqs_backends[found[1] if found else store.account][store.region]
-        backend.send_message(name, json.dumps(message), **fifo)
+        # A queue is in the account and region of its pipeline.
+        sqs_backends[store.account][store.region].send_message(name, json.dumps(message), **fifo)
 
 
 def read_text(store: Store, uri: str) -> str:
