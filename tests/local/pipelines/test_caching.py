@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from pipeline_support import get, join, parameter, process, train, until
 
@@ -75,7 +77,7 @@ def test_a_result_expires(pipelines):
     pipelines.create(step)
     first = pipelines.ended(pipelines.start())
     ended = pipelines.steps(first)["Train"]["EndTime"]
-    until(lambda: pipelines.describe(first)["ResponseMetadata"]["HTTPHeaders"]["date"] and _age(ended) > 1.05)
+    until(lambda: _age(ended) > 1.05)
 
     second = pipelines.ended(pipelines.start())
 
@@ -83,8 +85,6 @@ def test_a_result_expires(pipelines):
 
 
 def _age(moment):
-    from datetime import UTC, datetime
-
     return (datetime.now(UTC) - moment).total_seconds()
 
 

@@ -134,7 +134,7 @@ def test_a_queue_that_is_not_there_fails_the_step(pipelines, queue):
 @pytest.mark.parametrize(
     ("fails", "states"), [(False, {"Call": "Succeeded", "Check": "Failed"}), (True, {"Call": "Failed"})]
 )
-def test_an_output_that_is_missing(pipelines, sagemaker, queue, choose, fails, states):
+def test_an_output_that_is_missing(pipelines, sagemaker, queue, choose, *, fails, states):
     choose(missing_output_fails=fails)
     pipelines.create(callback(queue), condition("Check", compare(output("score"), 1)), Parameters=[NUMBER])
     arn = pipelines.start()

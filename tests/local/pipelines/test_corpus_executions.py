@@ -7,11 +7,11 @@ from itertools import count
 import pytest
 from botocore.exceptions import ClientError
 from endpoint_support import ROLE, until
+from tests.corpus_oracle import FILES, REPAIRS, SDK3, corpus_of, repaired
+from tests.integration.corpus_world import outputs_of, prepare, region_of
 
 from airflow_sagemaker_pipelines.local.pipelines import execution_api
 from airflow_sagemaker_pipelines.steps.names import execution_id
-from tests.corpus_oracle import FILES, REPAIRS, SDK3, corpus_of, repaired
-from tests.integration.corpus_world import outputs_of, prepare, region_of
 
 ENDED = ("Succeeded", "Failed", "Stopped", "CompletedWithFailures")
 
@@ -133,7 +133,7 @@ def test_one_with_arguments_that_no_call_takes_cannot_be_created(sagemaker, file
 
 
 @pytest.mark.parametrize(("file", "number", "values"), scenarios([file for file in FILES if file.stem in REFUSED]))
-def test_it_fails_later_where_arguments_are_not_checked(local_sagemaker, monkeypatch, choose, file, number, values):
+def test_it_fails_later_where_arguments_are_not_checked(local_sagemaker, monkeypatch, choose, *, file, number, values):
     choose(check_arguments=False)
     corpus = corpus_of(file)
 

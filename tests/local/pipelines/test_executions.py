@@ -213,7 +213,9 @@ def test_names_and_parallelism_of_a_running_execution_can_change(local_sagemaker
     ("pipeline", "start", "default", "most"),
     [(None, None, None, 4), (2, None, None, 2), (2, 3, None, 3), (None, None, 1, 1)],
 )
-def test_as_many_steps_run_at_once_as_are_allowed(local_sagemaker, pipelines, choose, pipeline, start, default, most):
+def test_as_many_steps_run_at_once_as_are_allowed(
+    local_sagemaker, pipelines, choose, *, pipeline, start, default, most
+):
     choose(default_parallelism=default)
     local_sagemaker.rule(kind="Processing", duration=60)
 

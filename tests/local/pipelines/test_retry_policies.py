@@ -35,7 +35,7 @@ def test_a_job_that_failed_internally_is_tried_again_under_a_new_name(local_sage
         ("AlgorithmError: bad", [policy("SageMaker.JOB_INTERNAL_ERROR", "SageMaker.CAPACITY_ERROR")], 1),
     ],
 )
-def test_only_what_a_policy_names_is_retried(local_sagemaker, pipelines, choose, reason, policies, attempts):
+def test_only_what_a_policy_names_is_retried(local_sagemaker, pipelines, choose, *, reason, policies, attempts):
     local_sagemaker.rule(kind="Training", outcome="Failed", reason=reason, duration=0)
     arn = pipelines.run(train("Train", RetryPolicies=policies))
 
