@@ -136,6 +136,19 @@ def test_a_token_starts_one_execution(pipelines, sagemaker):
     assert len(sagemaker.list_pipeline_executions(PipelineName="pipe")["PipelineExecutionSummaries"]) == 2
 
 
+def test_a_token_is_forgotten_with_its_pipeline(pipelines, sagemaker):
+    token = {"ClientRequestToken": "t" * 32}
+    pipelines.create(process("P"), request=token)
+    first = pipelines.ended(pipelines.start(**token))
+    sagemaker.delete_pipeline(PipelineName="pipe")
+
+    pipelines.create(process("P"), request=token)
+
+    assert pipelines.status(pipelines.ended(pipelines.start(**token))) == "Succeeded"
+    with refused("ResourceNotFound", "does not exist"):
+        pipelines.describe(first)
+
+
 def test_an_execution_keeps_the_version_that_it_was_started_with(pipelines, sagemaker):
     pipelines.create(fail("No", "one"), request={"PipelineVersionAliases": ["live"]})
     pipelines.update(fail("No", "two"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines.definition import PipelineDefinition, PipelineParameterError, start_values
@@ -104,38 +104,27 @@ def _parameters(definition: PipelineDefinition, given: Mapping[str, str], *, emp
 def stop(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     """StopPipelineExecution."""
     execution = engine.pipelines.execution(params["PipelineExecutionArn"])
-    if _is_new(engine, "StopPipelineExecution", execution, params):
-        execution.stop()
+    _once(execution, "StopPipelineExecution", params["ClientRequestToken"], execution.stop)
     return {"PipelineExecutionArn": execution.arn}
 
 
 def retry(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     """RetryPipelineExecution: in place, once per token."""
     execution = engine.pipelines.execution(params["PipelineExecutionArn"])
-    parallelism = params.get("ParallelismConfiguration") or {}
-    with execution.lock:
-        if _is_new(engine, "RetryPipelineExecution", execution, params):
-            try:
-                execution.retry(parallelism.get("MaxParallelExecutionSteps"))
-            except AwsError:
-                _forget(engine, "RetryPipelineExecution", execution, params)
-                raise
+    parallelism = (params.get("ParallelismConfiguration") or {}).get("MaxParallelExecutionSteps")
+    token = params["ClientRequestToken"]
+    _once(execution, "RetryPipelineExecution", token, lambda: execution.retry(parallelism))
     return {"PipelineExecutionArn": execution.arn}
 
 
-def _is_new(engine: Engine, operation: str, execution: Execution, params: Mapping[str, Any]) -> bool:
-    home = engine.pipelines
-    key = (operation, execution.arn, params["ClientRequestToken"])
-    with home.lock:
-        if key in home.tokens:
-            return False
-        home.tokens[key] = execution.arn
-        return True
-
-
-def _forget(engine: Engine, operation: str, execution: Execution, params: Mapping[str, Any]) -> None:
-    with engine.pipelines.lock:
-        engine.pipelines.tokens.pop((operation, execution.arn, params["ClientRequestToken"]), None)
+def _once(execution: Execution, operation: str, token: str, action: Callable[[], None]) -> None:
+    """Do something once per token; what was refused may be asked for again."""
+    home, key = execution.home, (operation, execution.arn, token)
+    with execution.lock:
+        if key not in home.tokens:
+            action()
+            with home.lock:
+                home.tokens[key] = execution.arn
 
 
 def update(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class StepRun:
             "StepStatus": self.status,
             "FailureReason": self.failure_reason[:_REASON_LENGTH] if self.failure_reason else None,
             "Metadata": self.metadata,
-            "AttemptCount": self.attempt if self.selective_source is None else 0,
+            "AttemptCount": self.attempt,
             "CacheHitResult": _source(self.cache_source),
             "SelectiveExecutionResult": _source(self.selective_source),
             "IterationContext": self.iteration

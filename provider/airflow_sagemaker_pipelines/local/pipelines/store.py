@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from ..errors import AwsError
+from ..errors import AwsError, not_implemented
 from .step_run import StepRun
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # The work of steps is short, and Python does one thing at a time; what takes long has threads of its own.
 _WORKERS = 4
+# Each running function is a process.
+_FUNCTIONS = 32
 
 
 @dataclass(kw_only=True, eq=False)
@@ -100,12 +102,13 @@ class Pipelines:
         self.engine = engine
         self.lock = threading.RLock()
         # What tokens of requests stand for, by operation, subject and token.
-        self.tokens: dict[tuple[str, str, str], Any] = {}
+        self.tokens: dict[tuple[str, str, str], str] = {}
         self.callbacks: dict[str, Context] = {}
         self._by_name: dict[str, Pipeline] = {}
         self._executions: dict[str, Execution] = {}
         self._clients: dict[str, Any] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self.functions = threading.BoundedSemaphore(_FUNCTIONS)
 
     # --- pipelines
 
@@ -155,6 +158,10 @@ class Pipelines:
             del self._by_name[pipeline.name.lower()]
             for execution in pipeline.executions:
                 self._executions.pop(execution.arn, None)
+            # A token stands for something that there is no more.
+            self.tokens = {
+                key: arn for key, arn in self.tokens.items() if arn.partition("/execution/")[0] != pipeline.arn
+            }
 
     # --- executions
 
@@ -205,7 +212,12 @@ class Pipelines:
         threading.Thread(target=self._guarded, args=(action,), name=f"local-aws-{name}", daemon=True).start()
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of the endpoint itself, whose calls do not count as anybody's."""
+        """Return a boto3 client of the endpoint itself, whose calls do not count as anybody's.
+
+        :raises AwsError: if no endpoint listens: the client would go to AWS.
+        """
+        if not self.engine.state.endpoint_url:
+            raise not_implemented(service)
         with self.lock:
             if service not in self._clients:
                 self._clients[service] = boto3.session.Session().client(  # type: ignore[call-overload]

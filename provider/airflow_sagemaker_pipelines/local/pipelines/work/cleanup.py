@@ -24,7 +24,7 @@ class _CleanupError(Exception):
 
 
 def begin(context: Context) -> Outcome:
-    """Delete; a source that has made nothing is skipped."""
+    """Delete; a source that has made nothing, or whose job ran in a VPC, is skipped."""
     cleaned: list[str] = []
     skipped: list[str] = []
     failed: list[dict[str, str]] = []
@@ -48,10 +48,8 @@ def _clean(context: Context, name: str, uris: object) -> bool:
     if step.type not in _SOURCES:
         raise _CleanupError(f"files of a {step.type} step cannot be deleted")
     job = _job(context, context.execution.runs.get(name))
-    if job is None:
+    if job is None or job.get("VpcConfig") or (job.get("NetworkConfig") or {}).get("VpcConfig"):
         return False
-    if job.get("VpcConfig") or (job.get("NetworkConfig") or {}).get("VpcConfig"):
-        raise _CleanupError("its job ran in a VPC")
     folders = list(_folders(step.type, job))
     store = context.engine.store
     if uris is None and step.type is StepType.TRAINING:

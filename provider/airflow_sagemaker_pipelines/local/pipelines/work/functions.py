@@ -40,7 +40,7 @@ def _invoke(context: Context, arn: str, payload: bytes) -> None:
     store = context.engine.store
     headers: dict[str, str] = {}
     try:
-        with call("lambda", "Invoke"):
+        with context.execution.home.functions, call("lambda", "Invoke"):
             answer = lambda_backends[store.account][store.region].invoke(arn, None, payload, {}, headers)
     except Exception as error:  # noqa: BLE001 - whatever it is, the step must not wait for ever
         failure = error if isinstance(error, CallError) else StepError(f"The function could not be run: {error}")
