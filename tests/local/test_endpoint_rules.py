@@ -7,7 +7,6 @@ import urllib.error
 import urllib.request
 
 import pytest
-from botocore.exceptions import ClientError
 from endpoint_support import (
     BUCKET,
     processing_request,
@@ -109,19 +108,3 @@ def test_cleared_rules_are_in_force_no_more(local_sagemaker, sagemaker):
     sagemaker.create_training_job(**training_request())
 
     assert wait_training(sagemaker, "train-1")["TrainingJobStatus"] == "Completed"
-
-
-def test_a_rule_with_an_error_refuses_calls(local_sagemaker, sagemaker):
-    refusal = local_sagemaker.rule(
-        operation="CreateTrainingJob", name="^bad", error="ResourceLimitExceeded", reason="No more", times=1
-    )
-    with pytest.raises(ClientError, match=r"\(ResourceLimitExceeded\) .* No more") as caught:
-        sagemaker.create_training_job(**training_request("bad-1"))
-    sagemaker.create_training_job(**training_request("bad-1"))
-    sagemaker.create_training_job(**training_request("good-1"))
-
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert refusal.taken == 1
-    assert wait_training(sagemaker, "bad-1")["TrainingJobStatus"] == "Completed"
-    with pytest.raises(ValueError, match="not at kind and image"):
-        local_sagemaker.rule(kind="Training", error="ThrottlingException")

@@ -31,9 +31,9 @@ class Rule:
     :param outputs: files a stub job leaves: ``{output name: {file: text or JSON}}``. For training the output name
         is ``model`` (the files in model.tar.gz), for transform any.
     :param metrics: final metrics of a training job: ``{metric: value}``.
-    :param error: an AWS error code with which calls are refused, for example ``ThrottlingException``; ``reason`` is
-        its message. Such a rule looks at ``operation`` and ``name`` only: of SageMaker's requests, and of all that a
-        pipeline's steps make.
+    :param error: an AWS error code with which calls that a pipeline's steps make are refused, for example
+        ``ThrottlingException``; ``reason`` is its message. Such a rule looks at ``operation`` and ``name`` only. What
+        goes wrong with a client's own calls is said by faults.
     """
 
     kind: str | None = None

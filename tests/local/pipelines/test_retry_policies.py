@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from endpoint_support import training_request
 from pipeline_support import train
 
 INTERNAL = "InternalServerError: We encountered an internal error."
@@ -79,3 +80,18 @@ def test_retries_count_per_policy_or_per_step(local_sagemaker, pipelines, choose
     arn = pipelines.run(train("Train", RetryPolicies=policies))
 
     assert pipelines.steps(arn)["Train"]["AttemptCount"] == attempts
+
+
+def test_a_rule_with_an_error_is_for_the_calls_of_steps_and_for_names(local_sagemaker, pipelines, sagemaker):
+    refusal = local_sagemaker.rule(operation="CreateTrainingJob", name="-Bad-", error="AccessDenied", reason="Not you")
+    local_sagemaker.rule(operation=".*", error="AccessDenied", times=0)
+    arn = pipelines.run(train("Bad"), train("Good"))
+    sagemaker.create_training_job(**training_request("a-Bad-one"))
+
+    assert pipelines.states(arn) == {"Bad": "Failed", "Good": "Succeeded"}
+    assert pipelines.steps(arn)["Bad"]["FailureReason"] == (
+        "ClientError: Failed to invoke sagemaker:CreateTrainingJob. Error Details: Not you"
+    )
+    assert refusal.taken == 1
+    with pytest.raises(ValueError, match="not at kind and image"):
+        local_sagemaker.rule(kind="Training", error="ThrottlingException")

@@ -7,19 +7,15 @@ jobs they are in lower camel case. The ``metadata`` of other steps than Processi
 from __future__ import annotations
 
 import datetime as dt
-import json
-import logging
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..events import send
 from .step_run import FAILED
 
 if TYPE_CHECKING:
     from .execution import Execution
     from .step_run import StepRun
-
-log = logging.getLogger(__name__)
 
 _EXECUTION = "SageMaker Model Building Pipeline Execution Status Change"
 _STEP = "SageMaker Model Building Pipeline Execution Step Status Change"
@@ -98,41 +94,11 @@ def _without_nulls(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _send(execution: Execution, detail_type: str, detail: Callable[[], Mapping[str, Any]]) -> None:
     store = execution.home.engine.store
-    _put(
+    send(
         account=store.account,
         region=store.region,
+        source="aws.sagemaker",
         detail_type=detail_type,
         resources=[execution.pipeline.arn, execution.arn],
         detail=detail,
     )
-
-
-def _put(
-    *,
-    account: str,
-    region: str,
-    detail_type: str,
-    resources: Sequence[str],
-    detail: Callable[[], Mapping[str, Any]],
-) -> None:
-    """Put an event on the default bus; ``detail`` is asked for only if the bus has rules.
-
-    moto's EventBridge is imported only by somebody who uses it: if nobody has, nobody listens.
-    """
-    events_module = sys.modules.get("moto.events.models")
-    if events_module is None:
-        return
-    backend = events_module.events_backends[account][region]
-    if not backend.describe_event_bus("default").rules:
-        return
-    event = {
-        "Source": "aws.sagemaker",
-        "DetailType": detail_type,
-        "Resources": list(resources),
-        "Detail": json.dumps(detail()),
-    }
-    try:
-        backend.put_events([event])
-    except Exception:
-        # Delivery is EventBridge's affair: a target that cannot be reached changes nothing for the execution.
-        log.exception("The event %r was not delivered: %s", detail_type, event["Detail"])
