@@ -60,6 +60,8 @@ class LocalState:
     calls: CallLog = field(default_factory=CallLog)
     faults: FaultBook = field(init=False)
     on_call: OnCall = no_hook
+    # The settings of pipelines in force; those of ``settings`` until somebody chooses others.
+    pipelines: PipelineSettings = field(init=False)
     timeline: Timeline = field(default_factory=Timeline)
     endpoint_url: str = ""
     started: float = field(default_factory=time.time)
@@ -68,6 +70,7 @@ class LocalState:
 
     def __post_init__(self) -> None:
         self.faults = FaultBook(self.settings.seed)
+        self.pipelines = self.settings.pipelines
         self.run_slots = threading.BoundedSemaphore(self.settings.concurrent_runs)
 
     def runner(self) -> Runner:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from pipeline_support import Client
 
@@ -16,13 +14,6 @@ def pipelines(local_sagemaker, clients):
 
 @pytest.fixture
 def choose(local_sagemaker):
-    """Choose what AWS leaves open, for one test."""
-    state = local_sagemaker._server.state
-    before = state.settings
-
-    def choose(**changes):
-        state.settings = replace(state.settings, pipelines=replace(state.settings.pipelines, **changes))
-
-    choose(time_scale=0.01)
-    yield choose
-    state.settings = before
+    """Choose what AWS leaves open, for one test; retries wait for hundredths of a second."""
+    local_sagemaker.choose(time_scale=0.01)
+    return local_sagemaker.choose

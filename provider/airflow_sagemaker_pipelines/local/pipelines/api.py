@@ -29,7 +29,7 @@ def create(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     text = _definition_text(engine, params)
     if text is None:
         raise validation_error("Either Pipeline Definition or Pipeline Definition S3 location should be provided")
-    definition = read_definition(text, engine.state.settings.pipelines)
+    definition = read_definition(text, engine.state.pipelines)
     now = time.time()
     pipeline = Pipeline(
         name=name,
@@ -58,7 +58,7 @@ def update(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     home = engine.pipelines
     pipeline = home.get(params["PipelineName"])
     text = _definition_text(engine, params)
-    definition = None if text is None else read_definition(text, engine.state.settings.pipelines)
+    definition = None if text is None else read_definition(text, engine.state.pipelines)
     aliases = params.get("PipelineVersionAliases") or ()
     with home.lock:
         changed = text is not None and definition is not None and definition.digest != pipeline.latest.definition.digest

@@ -126,7 +126,7 @@ def send_message(engine: Engine, queue_url: str, message: Mapping[str, Any], *, 
         engine.state.rules.refuse("SendMessage", {"QueueName": name})
         fifo: dict[str, Any] = {}
         if name.endswith(".fifo"):
-            if not engine.state.settings.pipelines.fifo_queues:
+            if not engine.state.pipelines.fifo_queues:
                 raise AwsError("UnsupportedOperation", "FIFO queues are not supported.")
             fifo = {"group_id": group, "deduplication_id": f"{message['token']}-{message['status']}"}
         # A queue is in the account and region of its pipeline.

@@ -77,7 +77,7 @@ class Execution:
     @property
     def settings(self) -> PipelineSettings:
         """What AWS does not document."""
-        return self.home.engine.state.settings.pipelines
+        return self.home.engine.state.pipelines
 
     @property
     def is_over(self) -> bool:

@@ -40,7 +40,7 @@ def start(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _new_execution(engine: Engine, pipeline: Pipeline, params: Mapping[str, Any]) -> Execution:
-    home, settings = engine.pipelines, engine.state.settings.pipelines
+    home, settings = engine.pipelines, engine.state.pipelines
     version = pipeline.version(params.get("PipelineVersionId"), params.get("PipelineVersionAlias"))
     if params.get("RoleArn") and not pipeline.arn.split(":")[4] == "aws":
         raise validation_error("RoleArn can be given only for pipelines that are managed by AWS.")

@@ -66,7 +66,7 @@ def _source(home: Pipelines, pipeline: Pipeline, arn: str) -> Execution:
         raise validation_error(
             f"Invalid SourcePipelineExecutionArn: {arn}. It is not an execution of pipeline {pipeline.name}."
         )
-    allowed = _SOURCE_STATUSES | ({STOPPED} if home.engine.state.settings.pipelines.source_stopped else set())
+    allowed = _SOURCE_STATUSES | ({STOPPED} if home.engine.state.pipelines.source_stopped else set())
     if source.status not in allowed:
         raise validation_error(
             f"Invalid SourcePipelineExecutionArn: {arn}. The execution is in status {source.status}."
@@ -90,7 +90,7 @@ def _reused(
             found[name] = run
         else:
             missing.append(name)
-    if missing and home.engine.state.settings.pipelines.source_checked_at_start:
+    if missing and home.engine.state.pipelines.source_checked_at_start:
         raise validation_error(
             f"Invalid SourcePipelineExecutionArn: {source.arn}. The selected steps depend on steps "
             f"[{', '.join(missing)}], which did not succeed in that execution."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,3 +94,28 @@ class PipelineSettings:
     empty_loop: Literal["Succeeded", "Failed"] = "Succeeded"
     first_of_equals: bool = True
     failed_cleanup_fails: bool = True
+
+    def with_choices(self, choices: Mapping[str, Any]) -> PipelineSettings:
+        """Return the settings with some of them chosen anew.
+
+        :raises ValueError: for an unknown setting, or a value that it does not take.
+        """
+        kinds = get_type_hints(PipelineSettings)
+        if unknown := set(choices) - set(kinds):
+            raise ValueError(f"unknown settings {sorted(unknown)}; there are {sorted(kinds)}")
+        for name, value in choices.items():
+            if not _takes(kinds[name], value):
+                raise ValueError(f"{name} is {value!r}")
+        return replace(self, **choices)
+
+
+def _takes(kind: Any, value: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_takes(item, value) for item in get_args(kind))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, kind)
