@@ -68,6 +68,7 @@ class Execution:
         self.ended: float | None = None
         self.experiment = Experiment(self)
         self._number = 0
+        self._is_woken = False
 
     @property
     def definition(self) -> PipelineDefinition:
@@ -153,7 +154,11 @@ class Execution:
         return run.status == SUCCEEDED or run.selective_source is not None
 
     def wake(self) -> None:
-        """Have a worker look what can start."""
+        """Have a worker look what can start; one look is enough for all that has happened before it."""
+        with self.lock:
+            if self._is_woken:
+                return
+            self._is_woken = True
         self.home.submit(self.advance)
 
     # --- the walk
@@ -161,6 +166,7 @@ class Execution:
     def advance(self) -> None:
         """Start every step that can start, and end if there is nothing left to do."""
         with self.lock:
+            self._is_woken = False
             if self.is_over:
                 return
             while self.status == EXECUTING and self._start_some():
@@ -171,22 +177,22 @@ class Execution:
                 self._conclude()
 
     def _start_some(self) -> bool:
-        """Start what can start now; tell whether there was anything."""
-        started = False
+        """Start what can start now; tell whether something has ended at once, so that more may start."""
+        begun: list[StepRun] = []
         for name, fate in fates.of(self).items():
             step = self.definition.all_steps[name]
             if fate is fates.Fate.READY and self._has_slot(step):
-                self._begin(self._add(step, name))
-                started = True
+                begun.append(self._add(step, name))
+                self._begin(begun[-1])
         for loop in [run for run in self.live if run.items is not None]:
             for child in loops.ready(self, loop):
                 if not self._has_slot(child.step) or not loops.has_slot(self, loop):
                     break
                 run = self._add(child.step, child.name)
                 run.iteration = child.iteration
+                begun.append(run)
                 self._begin(run)
-                started = True
-        return self._close_loops() or started
+        return self._close_loops() or any(run.is_over for run in begun)
 
     def _close_loops(self) -> bool:
         """End the loops in which nothing goes on any more; tell whether there was one."""
@@ -241,7 +247,7 @@ class Execution:
             if outcome is None:
                 return
             self._end_attempt(run, outcome)
-        self.advance()
+        self.wake()
 
     def _judge(self, run: StepRun, judge: Callable[[], Outcome | None]) -> Outcome | None:
         try:
