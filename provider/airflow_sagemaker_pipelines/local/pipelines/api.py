@@ -13,6 +13,7 @@ from ..errors import AwsError, JobError, validation_error
 from ..models import CREATED_BY
 from ..paging import page
 from .arguments import read_definition
+from .documents import present
 from .store import Pipeline, Version
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def describe(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     """DescribePipeline: the latest version, or the one that is asked for."""
     pipeline = engine.pipelines.get(params["PipelineName"])
     version = pipeline.version(params.get("PipelineVersionId"), params.get("PipelineVersionAlias"))
-    return _without_nulls(
+    return present(
         {
             "PipelineArn": pipeline.arn,
             "PipelineName": pipeline.name,
@@ -142,11 +143,11 @@ def list_pipelines(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     keys = {"Name": lambda item: item.name, "CreationTime": lambda item: item.created}
     shown, token = page(found, params, defaults=("CreationTime", "Descending"), keys=keys)
     summaries = [_pipeline_summary(item) for item in shown]
-    return _without_nulls({"PipelineSummaries": summaries, "NextToken": token})
+    return present({"PipelineSummaries": summaries, "NextToken": token})
 
 
 def _pipeline_summary(pipeline: Pipeline) -> dict[str, Any]:
-    return _without_nulls(
+    return present(
         {
             "PipelineArn": pipeline.arn,
             "PipelineName": pipeline.name,
@@ -167,7 +168,7 @@ def list_versions(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     keys = {"Number": lambda item: item.number}
     shown, token = page(found, params, defaults=("Number", "Descending"), keys=keys)
     summaries = [
-        _without_nulls(
+        present(
             {
                 "PipelineArn": pipeline.arn,
                 "PipelineVersionId": version.number,
@@ -180,7 +181,7 @@ def list_versions(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
         )
         for version in shown
     ]
-    return _without_nulls({"PipelineVersionSummaries": summaries, "NextToken": token})
+    return present({"PipelineVersionSummaries": summaries, "NextToken": token})
 
 
 def update_version(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,10 +227,6 @@ def _add_aliases(pipeline: Pipeline, version: Version, aliases: Iterable[str]) -
 def _is_created(item: Pipeline | Version, params: Mapping[str, Any]) -> bool:
     after, before = params.get("CreatedAfter"), params.get("CreatedBefore")
     return (after is None or item.created > after) and (before is None or item.created < before)
-
-
-def _without_nulls(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {member: value for member, value in document.items() if value is not None}
 
 
 OPERATIONS: dict[str, Operation] = {

@@ -20,8 +20,9 @@ from airflow_sagemaker_pipelines.definition.parameters import Parameter, Paramet
 from ..errors import AwsError, validation_error
 from ..service_model import operation_model
 from ..validation import validate
-from .calls import fitted, without_nulls
+from .calls import fitted
 from .context import NAME_MEMBERS
+from .documents import without_nulls
 
 if TYPE_CHECKING:
     from botocore.model import Shape

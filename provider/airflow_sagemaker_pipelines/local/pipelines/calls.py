@@ -1,7 +1,7 @@
 """The calls to AWS that steps make: inside this process, checked like those of any client.
 
-They are not counted in ``calls``, which are the client's. EMR and Lambda's neighbours, whose requests moto reads in
-ways of its own, are called over HTTP.
+They are not counted in ``calls``, which are the client's, and no fault strikes them. EMR and EMR Serverless, whose
+requests moto reads in ways of its own, are called over HTTP.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .. import s3_side
 from ..errors import AwsError, JobError
 from ..service_model import operation_model
 from ..validation import validate
+from .documents import without_nulls
 
 if TYPE_CHECKING:
     from botocore.model import Shape
@@ -148,15 +149,6 @@ def read_text(store: Store, uri: str) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         raise ExpressionError(f"{uri} is not text: {error}") from error
-
-
-def without_nulls(node: Any) -> Any:
-    """Leave out members that are null, which count as absent."""
-    if isinstance(node, list):
-        return [without_nulls(item) for item in node]
-    if isinstance(node, Mapping):
-        return {key: without_nulls(item) for key, item in node.items() if item is not None}
-    return node
 
 
 def fitted(shape: Shape, value: Any) -> Any:

@@ -11,8 +11,9 @@ from airflow_sagemaker_pipelines.definition import ExecutionVariable, Scope, Ste
 from airflow_sagemaker_pipelines.definition.expressions import Value
 
 from . import names
-from .calls import read_text, without_nulls
+from .calls import read_text
 from .dates import moment_text
+from .documents import without_nulls
 from .step_run import SUCCEEDED, Outcome, StepRun
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..events import send
+from .documents import present
 from .step_run import FAILED
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def execution_changed(execution: Execution, previous: str | None) -> None:
     """Send the event of an execution's new status."""
 
     def detail() -> dict[str, Any]:
-        return _without_nulls(
+        return present(
             {
                 "pipelineExecutionDisplayName": execution.display_name,
                 "currentPipelineExecutionStatus": execution.status,
@@ -45,7 +46,7 @@ def step_changed(execution: Execution, run: StepRun, previous: str | None) -> No
     """Send the event of a step's new status."""
 
     def detail() -> dict[str, Any]:
-        return _without_nulls(
+        return present(
             {
                 "metadata": lower_camel(run.metadata),
                 "stepStartTime": iso(run.started),
@@ -86,10 +87,6 @@ def _lower(member: str) -> str:
     if member.startswith("EMR"):
         return f"emr{member[3:]}"
     return member[:1].lower() + member[1:]
-
-
-def _without_nulls(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {member: value for member, value in document.items() if value is not None}
 
 
 def _send(execution: Execution, detail_type: str, detail: Callable[[], Mapping[str, Any]]) -> None:

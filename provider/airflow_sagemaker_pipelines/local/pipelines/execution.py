@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .settings import PipelineSettings
     from .store import Pipeline, Pipelines, Version
 
-COMPLETED_WITH_FAILURES = "CompletedWithFailures"
 _LIVE = frozenset({EXECUTING, STOPPING})
 STEPS_FAILED = "Step failure: One or multiple steps failed."
 # What takes no time, and a loop, whose steps take their own slots.
@@ -128,7 +127,7 @@ class Execution:
         :raises AwsError: ConflictException unless the execution has failed or been stopped.
         """
         with self.lock:
-            allowed = {FAILED, COMPLETED_WITH_FAILURES} | ({STOPPED} if self.settings.retry_stopped else set())
+            allowed = {FAILED, fates.COMPLETED_WITH_FAILURES} | ({STOPPED} if self.settings.retry_stopped else set())
             if self.status not in allowed:
                 raise AwsError(
                     "ConflictException",

@@ -15,6 +15,7 @@ from ..errors import AwsError, validation_error
 from ..models import CREATED_BY
 from ..paging import page
 from . import callbacks
+from .documents import present
 from .execution import Execution, Start
 from .names import EXECUTION_ID_LENGTH, new_id
 from .selection import Reuse, select
@@ -146,7 +147,7 @@ def describe(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     execution = engine.pipelines.execution(params["PipelineExecutionArn"])
     mlflow = execution.definition.mlflow_config
     with execution.lock:
-        return _without_nulls(
+        return present(
             {
                 "PipelineArn": execution.pipeline.arn,
                 "PipelineExecutionArn": execution.arn,
@@ -165,7 +166,7 @@ def describe(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
                 "PipelineVersionId": execution.version.number,
                 "PipelineVersionAliases": execution.version.aliases or None,
                 "MLflowConfig": mlflow
-                and _without_nulls(
+                and present(
                     {
                         "MlflowResourceArn": mlflow.resource_arn,
                         "MlflowExperimentName": execution.start.mlflow_experiment or mlflow.experiment_name,
@@ -196,11 +197,11 @@ def list_executions(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]
     keys = {"CreationTime": lambda item: item.started, "PipelineExecutionArn": lambda item: item.arn}
     shown, token = page(found, params, defaults=("CreationTime", "Descending"), keys=keys)
     summaries = [_summary(item) for item in shown]
-    return _without_nulls({"PipelineExecutionSummaries": summaries, "NextToken": token})
+    return present({"PipelineExecutionSummaries": summaries, "NextToken": token})
 
 
 def _summary(execution: Execution) -> dict[str, Any]:
-    return _without_nulls(
+    return present(
         {
             "PipelineExecutionArn": execution.arn,
             "StartTime": execution.started,
@@ -221,7 +222,7 @@ def list_steps(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     keys = {"StartTime": lambda item: item.started}
     with execution.lock:
         shown, token = page(execution.runs.values(), params, defaults=("StartTime", "Descending"), keys=keys)
-        return _without_nulls({"PipelineExecutionSteps": [run.entry() for run in shown], "NextToken": token})
+        return present({"PipelineExecutionSteps": [run.entry() for run in shown], "NextToken": token})
 
 
 def list_parameters(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,7 +236,7 @@ def list_parameters(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]
     keys = {"Name": lambda item: item.arn}
     shown, token = page(entries, params, defaults=("Name", "Ascending"), keys=keys)
     listed = [{"Name": item.arn, "Value": item.value} for item in shown]
-    return _without_nulls({"PipelineParameters": listed, "NextToken": token})
+    return present({"PipelineParameters": listed, "NextToken": token})
 
 
 class _Listed:
@@ -244,10 +245,6 @@ class _Listed:
     def __init__(self, name: str, value: str) -> None:
         self.arn = name
         self.value = value
-
-
-def _without_nulls(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {member: value for member, value in document.items() if value is not None}
 
 
 OPERATIONS: dict[str, Operation] = {

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from airflow_sagemaker_pipelines.definition import Step, StepType, Trigger
 
-from .step_run import FAILED, STOPPED, SUCCEEDED, StepRun
+from .step_run import FAILED, STOPPED, STOPPING, SUCCEEDED, StepRun
 
 if TYPE_CHECKING:
     from .execution import Execution
 
-_COMPLETED_WITH_FAILURES = "CompletedWithFailures"
+COMPLETED_WITH_FAILURES = "CompletedWithFailures"
 
 
 class Fate(Enum):
@@ -29,12 +29,14 @@ class Fate(Enum):
 
 _OF_STATUS = {SUCCEEDED: Fate.SUCCEEDED, FAILED: Fate.FAILED, STOPPED: Fate.STOPPED}
 _OPEN = frozenset({Fate.READY, Fate.WAITING, Fate.RUNNING})
-_WANTED = {
-    Trigger.COMPLETED: frozenset({Fate.SUCCEEDED}),
-    Trigger.FAILED: frozenset({Fate.FAILED}),
-    Trigger.STOPPED: frozenset({Fate.STOPPED}),
-    Trigger.ANY: frozenset({Fate.SUCCEEDED, Fate.FAILED, Fate.STOPPED}),
+# The statuses of an upstream step that meet a dependency.
+WANTED = {
+    Trigger.COMPLETED: frozenset({SUCCEEDED}),
+    Trigger.FAILED: frozenset({FAILED}),
+    Trigger.STOPPED: frozenset({STOPPED}),
+    Trigger.ANY: frozenset({SUCCEEDED, FAILED, STOPPED}),
 }
+_WANTED_FATES = {trigger: frozenset(_OF_STATUS[status] for status in statuses) for trigger, statuses in WANTED.items()}
 
 
 def of(execution: Execution) -> dict[str, Fate]:
@@ -72,7 +74,7 @@ def _outlook(execution: Execution, step: Step, found: dict[str, Fate]) -> Fate:
 def _is_met(execution: Execution, trigger: Trigger, fate: Fate) -> bool:
     if fate is Fate.NEVER:
         return trigger is Trigger.ANY and execution.settings.any_takes_skipped
-    return fate in _WANTED[trigger]
+    return fate in _WANTED_FATES[trigger]
 
 
 def _is_other_branch(execution: Execution, step: Step, upstream: str) -> bool:
@@ -92,7 +94,7 @@ def _is_handler(execution: Execution, name: str) -> bool:
 def conclusion(execution: Execution) -> str:
     """Return the status of an execution in which nothing goes on any more."""
     runs = [run for run in execution.runs.values() if run.iteration is None and run.selective_source is None]
-    if execution.status == "Stopping":
+    if execution.status == STOPPING:
         # A Lambda function that outlives its step's time fails the execution that waits for it.
         return FAILED if any(run.timed_out for run in runs) else STOPPED
     bad = [run for run in runs if run.status in (FAILED, STOPPED)]
@@ -100,9 +102,9 @@ def conclusion(execution: Execution) -> str:
         return SUCCEEDED
     unhandled = [run for run in bad if not _is_handled(execution, run)]
     if len(unhandled) < len(bad) and not execution.settings.unhandled_failure_fails:
-        return _COMPLETED_WITH_FAILURES
+        return COMPLETED_WITH_FAILURES
     if not unhandled:
-        return _COMPLETED_WITH_FAILURES
+        return COMPLETED_WITH_FAILURES
     if all(run.status == STOPPED for run in unhandled):
         return execution.settings.stopped_step_execution_status
     return FAILED

@@ -6,22 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_sagemaker_pipelines.definition import PipelineDefinition, StepSelectionError, Trigger
+from airflow_sagemaker_pipelines.definition import PipelineDefinition, StepSelectionError
 
 from ..errors import AwsError, validation_error
+from .fates import COMPLETED_WITH_FAILURES, WANTED
 from .step_run import FAILED, STOPPED, SUCCEEDED, StepRun
 
 if TYPE_CHECKING:
     from .execution import Execution
     from .store import Pipeline, Pipelines
 
-_STATUSES = {
-    Trigger.COMPLETED: frozenset({SUCCEEDED}),
-    Trigger.FAILED: frozenset({FAILED}),
-    Trigger.STOPPED: frozenset({STOPPED}),
-    Trigger.ANY: frozenset({SUCCEEDED, FAILED, STOPPED}),
-}
-_SOURCE_STATUSES = frozenset({"Succeeded", "Failed", "CompletedWithFailures"})
+_SOURCE_STATUSES = frozenset({SUCCEEDED, FAILED, COMPLETED_WITH_FAILURES})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +81,7 @@ def _reused(
     for name in reused:
         run = source.runs.get(name)
         triggers = {edges[name] for step in selected if name in (edges := definition.graph.upstreams[step])}
-        if run is not None and all(run.status in _STATUSES[trigger] for trigger in triggers):
+        if run is not None and all(run.status in WANTED[trigger] for trigger in triggers):
             found[name] = run
         else:
             missing.append(name)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .documents import present
+
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.definition import Step
 
@@ -47,7 +49,7 @@ class StepRun:
     """A step that has started. Times are epoch seconds.
 
     :param name: the step's name; in a loop with the iteration's index.
-    :param number: the how manieth of its execution it is, which orders equal times.
+    :param number: counts the steps of the execution, which orders those of one time.
     :param cache_source: None without caching, empty for a miss, else the execution that the result is from.
     :param turn: grows with every attempt: what an earlier attempt still reports is not of interest.
     :param stop: stops the present attempt; None if nothing can.
@@ -105,7 +107,7 @@ class StepRun:
                 "Item": self.iteration.text,
             },
         }
-        return {member: value for member, value in document.items() if value is not None}
+        return present(document)
 
 
 def _source(arn: str | None) -> Mapping[str, str] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..calls import CallError, StepError, emr
 from ..dates import with_times_as_text
-from ..step_run import FAILED, STOPPED, Outcome
+from ..step_run import FAILED, STOPPED, STOPPING, Outcome
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -82,7 +82,7 @@ def _outcome(context: Context) -> Outcome:
         return Outcome(outputs={**with_times_as_text(_plain(step)), "ClusterId": cluster})
     reason = (status.get("FailureDetails") or {}).get("Message")
     if status["State"] == "CANCELLED":
-        if context.run.status == "Stopping":
+        if context.run.status == STOPPING:
             return Outcome(status=STOPPED)
         found = emr(context.engine, "DescribeCluster", ClusterId=cluster)["Cluster"]["Status"]
         reason = reason or (found.get("StateChangeReason") or {}).get("Message")

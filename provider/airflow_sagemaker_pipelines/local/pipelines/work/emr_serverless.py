@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from ..calls import CallError, emr_serverless
-from ..step_run import FAILED, STOPPED, Outcome
+from ..step_run import FAILED, STOPPED, STOPPING, Outcome
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -68,7 +68,7 @@ def _outcome(context: Context) -> Outcome:
     state = answer["jobRun"]["state"]
     if state == "SUCCESS":
         return Outcome(outputs=_plain(answer))
-    if state == "CANCELLED" and context.run.status == "Stopping":
+    if state == "CANCELLED" and context.run.status == STOPPING:
         return Outcome(status=STOPPED)
     return Outcome(status=FAILED, reason=answer["jobRun"].get("stateDetails") or f"The job run is in state {state}")
 

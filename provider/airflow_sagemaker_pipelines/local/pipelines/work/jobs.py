@@ -14,7 +14,7 @@ from ..calls import sagemaker
 from ..context import NAME_MEMBERS
 from ..dates import with_times_as_text
 from ..failures import failed_job
-from ..step_run import FAILED, STOPPED, Outcome
+from ..step_run import FAILED, STOPPED, STOPPING, Outcome
 
 if TYPE_CHECKING:
     from ...store import Resource
@@ -118,7 +118,7 @@ def judged(context: Context, resource: Resource) -> Outcome | None:
     if lifecycle is None or resource.status == lifecycle.completed:
         return None
     if resource.status == lifecycle.stopped:
-        asked = context.run.status == "Stopping"
+        asked = context.run.status == STOPPING
         status = STOPPED if asked else context.settings.stopped_job_status
         return Outcome(status=status, reason=None if status == STOPPED else "The job was stopped.")
     failed = failed_job(context.step.type, resource.failure_reason)
