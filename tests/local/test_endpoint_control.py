@@ -116,14 +116,3 @@ def test_a_second_endpoint_in_one_process_is_refused_and_the_first_lives_on(loca
         LocalEndpoint().start()
 
     assert sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
-
-
-def test_pipelines_of_moto_are_still_there(sagemaker):
-    sagemaker.create_pipeline(
-        PipelineName="p",
-        ClientRequestToken="t" * 32,
-        RoleArn="arn:aws:iam::123456789012:role/SageMakerRole",
-        PipelineDefinition='{"Version": "2020-12-01", "Steps": []}',
-    )
-
-    assert sagemaker.describe_pipeline(PipelineName="p")["PipelineStatus"] == "Active"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .endpoint import LocalEndpoint
+    from .pipelines.settings import PipelineSettings
     from .rules import Rule
 
-__all__ = ["LocalEndpoint", "Rule"]
+__all__ = ["LocalEndpoint", "PipelineSettings", "Rule"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from .rules import Rule  # noqa: PLC0415
 
         return Rule
+    if name == "PipelineSettings":
+        from .pipelines.settings import PipelineSettings  # noqa: PLC0415
+
+        return PipelineSettings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,10 +1,11 @@
-"""The ``/_local`` paths: health, rules, faults, counts, records, reset. JSON in, JSON out."""
+"""The ``/_local`` paths: health, rules, faults, counts, records, pipelines' settings, reset. JSON in, JSON out."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from .faults import Fault
@@ -38,7 +39,7 @@ def respond(state: LocalState, environ: dict[str, Any]) -> Answer:
 
 
 def reset(state: LocalState) -> None:
-    """Forget everything: moto's state, jobs (their code is ended), rules, faults, counts."""
+    """Forget everything: moto's state, jobs (their code is ended), rules, faults, counts, choices."""
     close_engines()
     state.timeline.clear()
     reset_moto()
@@ -47,6 +48,7 @@ def reset(state: LocalState) -> None:
     state.rules.clear()
     state.faults.clear()
     state.calls.clear()
+    state.pipelines = state.settings.pipelines
 
 
 def _health(state: LocalState, _: Any) -> Answer:
@@ -110,6 +112,16 @@ def _clear_calls(state: LocalState, _: Any) -> Answer:
     return 200, {}
 
 
+def _get_pipelines(state: LocalState, _: Any) -> Answer:
+    return 200, asdict(state.pipelines)
+
+
+def _choose(state: LocalState, document: Any) -> Answer:
+    for choices in _objects(document):
+        state.pipelines = state.pipelines.with_choices(choices)
+    return _get_pipelines(state, None)
+
+
 def _get_jobs(_state: LocalState, _: Any) -> Answer:
     return 200, {"jobs": records()}
 
@@ -126,5 +138,6 @@ _ROUTES: dict[str, dict[str, Callable[[LocalState, Any], Answer]]] = {
     "/_local/calls": {"GET": _get_calls, "DELETE": _clear_calls},
     "/_local/calls/detail": {"GET": _get_call_details},
     "/_local/jobs": {"GET": _get_jobs},
+    "/_local/pipelines": {"GET": _get_pipelines, "POST": _choose},
     "/_local/reset": {"POST": _reset},
 }

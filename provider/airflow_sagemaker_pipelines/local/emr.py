@@ -6,7 +6,7 @@ Rules: kind ``EMR`` for steps, ``EMRCluster`` for the start of clusters; ``name`
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ from moto.emr.responses import ElasticMapReduceResponse
 
 from . import events
 from .clock import Plan, later, plan
+from .waiting import Waiting
 
 _UNFINISHED = ("PENDING", "RUNNING", "CANCEL_PENDING")
 _STATES = {"Completed": "COMPLETED", "Failed": "FAILED", "Stopped": "CANCELLED"}
@@ -30,6 +31,10 @@ class LocalStep(Step):
     plan: Plan
     cluster: LocalCluster
     failure: str | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting = Waiting(lambda: self.state not in _UNFINISHED)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -46,6 +51,7 @@ class LocalStep(Step):
         """Bring the step to its end."""
         self.end_date_time = utcnow()  # type: ignore[assignment]
         self.turn(state)
+        self.waiting.release()
 
 
 class LocalCluster(Cluster):
@@ -241,6 +247,11 @@ class LocalEmrBackend(ElasticMapReduceBackend):
             problem = "Step does not exist." if step is None else cluster.cancel(step)
             answers.append({"StepId": step_id, "Status": "FAILED" if problem else "SUBMITTED", "Reason": problem})
         return answers
+
+    def when_step_over(self, cluster_id: str, step_id: str, action: Callable[[], None]) -> None:
+        """Call ``action``, which must not block, once a step is over."""
+        steps = {step.id: step for step in self._cluster(cluster_id).steps}
+        steps[step_id].waiting.add(action)
 
     def _cluster(self, cluster_id: str) -> LocalCluster:
         cluster = self.clusters[cluster_id]

@@ -6,6 +6,7 @@ Rules: kind ``EMRServerless``; ``name`` is the job run's name, or its id if it h
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from moto.emrserverless.models import Application, EMRServerlessBackend, JobRun,
 
 from . import events
 from .clock import Plan, later, plan
+from .waiting import Waiting
 
 # A job run is never over before the call that started it answers: a client could not tell it from an earlier one.
 MINIMUM_SECONDS = 0.05
@@ -32,6 +34,7 @@ class LocalEmrServerlessBackend(EMRServerlessBackend):
         self.lock = threading.RLock()
         self._tokens: dict[tuple[str, ...], Any] = {}
         self._plans: dict[str, Plan] = {}
+        self._waiting: dict[str, Waiting] = {}
 
     @property
     def _url_module(self) -> Any:
@@ -51,7 +54,8 @@ class LocalEmrServerlessBackend(EMRServerlessBackend):
             events.application_changed(application, None)
         name = application.name or application.id
         given = plan(kind="EMRServerlessApplication", name=name, operation="CreateApplication")
-        later(given.startup, lambda: _turn(application, "CREATED"))
+        self._waiting[application.id] = Waiting(lambda: application.state != "CREATING")
+        later(given.startup, lambda: self._created(application))
         return application
 
     def delete_application(self, application_id: str) -> None:
@@ -82,6 +86,7 @@ class LocalEmrServerlessBackend(EMRServerlessBackend):
             job_run.created_by = f"arn:aws:iam::{self.account_id}:root"
             given = plan(kind="EMRServerless", name=job_run.name or job_run.id, operation="StartJobRun")
             self._plans[job_run.id] = given
+            self._waiting[job_run.id] = Waiting(lambda: job_run.state in _STATES.values())
             events.job_run_changed(job_run, None)
         duration = max(given.duration, MINIMUM_SECONDS)
         later(given.startup, lambda: self._begin(job_run))
@@ -124,7 +129,21 @@ class LocalEmrServerlessBackend(EMRServerlessBackend):
             previous, job_run.state, job_run.updated_at = job_run.state, after, utcnow()
             job_run.state_details = reason or job_run.state_details
             events.job_run_changed(job_run, previous)
-            return True
+        if after in _STATES.values():
+            self._waiting[job_run.id].release()
+        return True
+
+    def _created(self, application: Application) -> None:
+        _turn(application, "CREATED")
+        self._waiting[application.id].release()
+
+    def when_application_ready(self, application_id: str, action: Callable[[], None]) -> None:
+        """Call ``action``, which must not block, once an application takes jobs."""
+        self._waiting[application_id].add(action)
+
+    def when_job_run_over(self, application_id: str, job_run_id: str, action: Callable[[], None]) -> None:
+        """Call ``action``, which must not block, once a job run is over."""
+        self._waiting[self.get_job_run(application_id, job_run_id).id].add(action)
 
 
 def _turn(application: Application, state: str) -> None:

@@ -94,6 +94,14 @@ class LocalEndpoint:
         """Add a fault; see :class:`~airflow_sagemaker_pipelines.local.faults.Fault` for its members."""
         self.faults.add([Fault.from_json({"fault": fault, **members})])
 
+    def choose(self, **choices: Any) -> None:
+        """Choose what AWS leaves open about pipelines, until the next reset.
+
+        :param choices: members of :class:`~airflow_sagemaker_pipelines.local.pipelines.settings.PipelineSettings`.
+        """
+        state = self._server.state
+        state.pipelines = state.pipelines.with_choices(choices)
+
     def jobs(self) -> list[dict[str, Any]]:
         """Return what was created, see :func:`~airflow_sagemaker_pipelines.local.records.records`."""
         return records()

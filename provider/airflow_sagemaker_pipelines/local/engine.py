@@ -6,7 +6,8 @@ import copy
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from . import events, logs, runs
 from .behaviours import Behaviour, behaviour_of
@@ -15,6 +16,9 @@ from .kinds import Kind
 from .rules import Rule
 from .state import LocalState
 from .store import Resource, Store
+
+if TYPE_CHECKING:
+    from .pipelines.store import Pipelines
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,14 @@ class Engine:
         self.state = state
         self.store = store
         self.closed = False
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        """The pipelines of this account and region."""
+        # Imported here because most users of an endpoint have none.
+        from .pipelines.store import Pipelines  # noqa: PLC0415
+
+        return Pipelines(self)
 
     # --- beginning
 
@@ -150,6 +162,7 @@ class Engine:
         behaviour.ended(self, resource)
         if resource.parent is not None:
             behaviour_of(resource.parent.kind).child_ended(self, resource.parent, resource)
+        resource.waiting.release()
 
     def _leave_outputs(self, behaviour: Behaviour, resource: Resource) -> tuple[str, str | None]:
         try:
@@ -208,6 +221,8 @@ class Engine:
     def close(self) -> None:
         """End everything that still goes on; the store is about to be thrown away."""
         self.closed = True
+        if "pipelines" in vars(self):
+            self.pipelines.close()
         for resource in self.store.every():
             resource.stop.set()
 

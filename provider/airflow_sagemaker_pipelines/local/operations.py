@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import category_jobs, endpoints, inference_components, lineage, model_packages, search, tags, tuning
 from .crud import Operation, operations_of
 from .kinds import KINDS, MODEL_PACKAGE
+from .pipelines import api, execution_api
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -27,6 +28,8 @@ _WRITTEN_OUT: dict[str, Operation] = {
     **inference_components.OPERATIONS,
     **lineage.OPERATIONS,
     **category_jobs.OPERATIONS,
+    **api.OPERATIONS,
+    **execution_api.OPERATIONS,
 }
 
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import validation_error
 
@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 # AWS answers ten entries where a request does not say how many; a client that forgets to page is found out here too.
 DEFAULT_PAGE = 10
 
-SortKey = Callable[["Resource"], Any]
+SortKey = Callable[[Any], Any]
+
+
+class Listed(Protocol):
+    """What can be listed."""
+
+    @property
+    def arn(self) -> str:
+        """What tells entries apart, and orders those whose key is the same."""
+
+
+Entry = TypeVar("Entry", bound=Listed)
 
 SORT_KEYS: dict[str, SortKey] = {
     "Name": lambda resource: resource.name,
@@ -44,12 +55,12 @@ def _passes(resource: Resource, params: Mapping[str, Any]) -> bool:
 
 
 def page(
-    resources: Iterable[Resource],
+    resources: Iterable[Entry],
     params: Mapping[str, Any],
     *,
     defaults: tuple[str, str],
     keys: Mapping[str, SortKey] = SORT_KEYS,
-) -> tuple[list[Resource], str | None]:
+) -> tuple[list[Entry], str | None]:
     """Sort, and return one page with the token of the next.
 
     The token names the last entry of the page, not an offset: entries that are added or deleted between two pages
@@ -62,7 +73,7 @@ def page(
     descending = (params.get("SortOrder") or defaults[1]) == "Descending"
     key = keys[sort_by]
 
-    def place(resource: Resource) -> tuple[Any, str]:
+    def place(resource: Entry) -> tuple[Any, str]:
         return (key(resource), resource.arn)
 
     ordered = sorted(resources, key=place, reverse=descending)

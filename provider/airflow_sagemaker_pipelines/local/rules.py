@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from .errors import AwsError
+
 OUTCOMES = ("Completed", "Failed", "Stopped")
+# The HTTP statuses of errors that are the service's own fault; all others have 400.
+_STATUSES = {"InternalFailure": 500, "InternalServerException": 500, "ServiceUnavailable": 503}
 
 
 @dataclass(kw_only=True)
@@ -27,6 +31,9 @@ class Rule:
     :param outputs: files a stub job leaves: ``{output name: {file: text or JSON}}``. For training the output name
         is ``model`` (the files in model.tar.gz), for transform any.
     :param metrics: final metrics of a training job: ``{metric: value}``.
+    :param error: an AWS error code with which calls that a pipeline's steps make are refused, for example
+        ``ThrottlingException``; ``reason`` is its message. Such a rule looks at ``operation`` and ``name`` only. What
+        goes wrong with a client's own calls is said by faults.
     """
 
     kind: str | None = None
@@ -39,11 +46,14 @@ class Rule:
     times: int | None = None
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
     taken: int = 0
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
             raise ValueError(f"outcome is {self.outcome!r}; it must be one of {', '.join(OUTCOMES)}")
+        if self.error is not None and (self.kind is not None or self.image is not None):
+            raise ValueError("a rule with an error looks at operation and name, not at kind and image")
         for pattern in (self.name, self.image, self.operation):
             if pattern is not None:
                 re.compile(pattern)
@@ -92,10 +102,26 @@ class RuleBook:
         """Return the first rule that matches and count its use, or None."""
         with self._lock:
             for rule in self._rules:
-                if rule.matches(kind=kind, name=name, image=image, operation=operation):
+                if rule.error is None and rule.matches(kind=kind, name=name, image=image, operation=operation):
                     rule.taken += 1
                     return rule
         return None
+
+    def refuse(self, operation: str, request: Mapping[str, Any]) -> None:
+        """Refuse a call if a rule says so.
+
+        :raises AwsError: the first matching rule's error, counting its use.
+        """
+        with self._lock:
+            if not any(rule.error for rule in self._rules):
+                return
+            names = [value for member, value in request.items() if member.endswith("Name") and isinstance(value, str)]
+            for rule in self._rules:
+                name = next((item for item in names if rule.name and re.search(rule.name, item)), "")
+                if rule.error and rule.matches(kind="", name=name, image="", operation=operation):
+                    rule.taken += 1
+                    status = _STATUSES.get(rule.error, 400)
+                    raise AwsError(rule.error, rule.reason or "The local endpoint was told to refuse this.", status)
 
     def clear(self) -> None:
         """Forget all rules."""

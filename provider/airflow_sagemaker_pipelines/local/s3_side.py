@@ -45,6 +45,39 @@ def put(store: Store, uri: str, content: bytes) -> None:
         ) from error
 
 
+def get(store: Store, uri: str, *, version: str | None = None, since: float | None = None) -> bytes | None:
+    """Return an object's content, or None if there is none, or none that was written since a moment."""
+    bucket, key = split_uri(uri)
+    if not bucket_exists(store, uri):
+        return None
+    try:
+        found = _backend(store).get_object(bucket, key, version_id=version)
+    except S3ClientError:
+        return None
+    if not isinstance(found, FakeKey) or (since is not None and found.last_modified.timestamp() < since):
+        return None
+    return bytes(found.value)
+
+
+def delete(store: Store, uri: str) -> None:
+    """Delete an object; one that is not there is no error.
+
+    :raises JobError: if the bucket is missing or not this account's.
+    """
+    bucket, key = split_uri(uri)
+    try:
+        _backend(store).delete_object(bucket, key)
+    except S3ClientError as error:
+        raise JobError(f"Failed to delete {uri}: {error.code}: {error.message}") from error
+
+
+def delete_all(store: Store, uri: str) -> None:
+    """Delete the objects under a prefix."""
+    bucket, _ = split_uri(uri)
+    for key in read_all(store, uri):
+        delete(store, f"s3://{bucket}/{key}")
+
+
 def read_all(store: Store, uri: str) -> dict[str, bytes]:
     """Return the objects under a prefix by key; none if the bucket is missing."""
     if not bucket_exists(store, uri):

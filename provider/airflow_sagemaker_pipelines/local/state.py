@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calls import ApiCall, CallLog, OnCall, Phase
 from .faults import FaultBook
+from .pipelines.settings import PipelineSettings
 from .rules import RuleBook
 from .timeline import Timeline
 
@@ -34,6 +35,7 @@ class Settings:
         key signed the request).
     :param seed: for faults that strike a share of the calls.
     :param concurrent_runs: how many jobs may run code at once; further ones wait in status InProgress.
+    :param pipelines: how pipeline executions behave where AWS does not say.
     """
 
     duration: float = DEFAULT_DURATION
@@ -42,6 +44,7 @@ class Settings:
     account: str | None = None
     seed: int = 0
     concurrent_runs: int = 8
+    pipelines: PipelineSettings = field(default_factory=PipelineSettings)
 
 
 def no_hook(_call: ApiCall, _phase: Phase, _environ: dict[str, Any]) -> None:
@@ -57,6 +60,8 @@ class LocalState:
     calls: CallLog = field(default_factory=CallLog)
     faults: FaultBook = field(init=False)
     on_call: OnCall = no_hook
+    # The settings of pipelines in force; those of ``settings`` until somebody chooses others.
+    pipelines: PipelineSettings = field(init=False)
     timeline: Timeline = field(default_factory=Timeline)
     endpoint_url: str = ""
     started: float = field(default_factory=time.time)
@@ -65,6 +70,7 @@ class LocalState:
 
     def __post_init__(self) -> None:
         self.faults = FaultBook(self.settings.seed)
+        self.pipelines = self.settings.pipelines
         self.run_slots = threading.BoundedSemaphore(self.settings.concurrent_runs)
 
     def runner(self) -> Runner:

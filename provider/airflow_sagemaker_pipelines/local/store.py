@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import AwsError
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from .kinds import Kind
@@ -53,6 +54,11 @@ class Resource:
     turn: int = 0
     children: list[Resource] = field(default_factory=list)
     parent: Resource | None = None
+    # Who wants to know when it is over.
+    waiting: Waiting = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting = Waiting(lambda: self.is_over)
 
     @property
     def is_over(self) -> bool:
