@@ -1,4 +1,4 @@
-"""``docs/semantics.md`` names modules and tests that exist."""
+"""What is in ``docs/`` names modules and tests that exist."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ PACKAGE = ROOT / "provider" / "airflow_sagemaker_pipelines"
 FEATURES = 73
 _ROW = re.compile(r"\| (\d+) \| (.*) \| (.*) \| (.*) \| (\w+) \| (.*)\|")
 _CODE = re.compile(r"`([^`]+)`")
+
+
+def exists(test):
+    file, _, name = test.partition("::")
+    return re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_tests_that_a_page_names_exist(page):
+    for test in re.findall(r"`(tests/[\w/]+\.py::\w+)`", page.read_text()):
+        assert exists(test), test
 
 
 def rows():
@@ -30,8 +41,7 @@ def test_the_modules_and_tests_of_a_row_exist(row):
     for module in _CODE.findall(modules):
         assert (PACKAGE / module).is_file(), module
     for test in _CODE.findall(tests):
-        file, _, name = test.partition("::")
-        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), test
+        assert exists(test), test
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])

@@ -101,7 +101,9 @@ def test_pain_04_a_failure_names_step_reason_job_and_log(local_sagemaker, server
 
     (job,) = job_names(local_sagemaker, "training")
     first, *log = error.splitlines()
-    assert first.startswith(f"Step 'Train' failed: AlgorithmError: no data, exit code: 1 (training job {job}, attempt 1")
+    assert first.startswith(
+        f"Step 'Train' failed: AlgorithmError: no data, exit code: 1 (training job {job}, attempt 1"
+    )
     assert "log: https://us-east-1.console.aws.amazon.com/cloudwatch/" in first
     assert any("AlgorithmError: no data" in line for line in log)
 
