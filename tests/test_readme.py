@@ -93,7 +93,7 @@ def test_make_runs_what_the_pages_say(arguments):
         assert ".venv/bin/python -m airflow_sagemaker_pipelines.local.demo" in result.stdout
         assert ("--once" in result.stdout) == ("ONCE=1" in arguments)
     else:
-        assert last == ".venv/bin/python -m pytest tests/definition"
+        assert last == ".venv/bin/python -m pytest --numprocesses auto --dist loadfile tests/definition"
 
 
 def test_what_pip_is_told_to_install_is_this_distribution():

@@ -1,58 +1,97 @@
-"""Compares building a DAG from a definition with a hand-written DAG of the Amazon provider's operators.
+"""The benchmarks: this package beside the Amazon provider's operators, on the same endpoint, in the same run.
 
-Each figure is the median over fresh processes; the two sides alternate, so that whatever else the machine does
-touches both. What counts is the ratio.
+    python -m tests.bench.run [part ...] [--quick]
+
+Prints the figures and writes them, as JSON to ``build/bench/`` and as Markdown into ``docs/benchmarks.md``. With
+``--quick`` everything is small, nothing is written into the documentation, and no target counts.
+
+The exit code is 1 if a target is missed that is about a count. Times depend on the machine, so they only say so.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import statistics
-import subprocess
+import os
+import platform
+import re
+import signal
 import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+import psutil
 
-SIZES = (10, 100, 500, 2000)
-RUNS = 5
-SIDES = ("ours", "amazon")
+from tests.bench.part import Part
 
-
-def measure(side: str, count: int) -> dict[str, float]:
-    """Run one side once."""
-    script = Path(__file__).with_name("dag_build.py")
-    output = subprocess.run([sys.executable, str(script), side, str(count)], capture_output=True, text=True, check=True)
-    return json.loads(output.stdout.splitlines()[-1])
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "benchmarks.md"
+RESULTS = ROOT / "build" / "bench"
+TERMINATED = 128 + signal.SIGTERM
+PARTS = ("build", "waiting", "triggerer", "chain", "parallel")
 
 
-def main() -> None:
-    """Measure and print the tables."""
-    runs: dict[tuple[str, int], list[dict[str, float]]] = {}
-    for count in SIZES:
-        for _ in range(RUNS):
-            for side in SIDES:
-                runs.setdefault((side, count), []).append(measure(side, count))
-    table = Table(title=f"A chain of training jobs, request of {runs['ours', 10][0]['request_bytes']} bytes")
-    for heading in ("tasks", "figure", "from a definition", "by hand", "ratio"):
-        table.add_column(heading, justify="right")
-    for count in SIZES:
-        for name, unit, divisor in (
-            ("import_ms", "import beyond airflow.sdk, ms", 1),
-            ("build_ms", "build, ms a task", count),
-            ("serialized_bytes", "serialized, bytes a task", count),
-            ("peak_mb", "peak memory, MB", 1),
-        ):
-            ours, amazon = (statistics.median(run[name] for run in runs[side, count]) / divisor for side in SIDES)
-            table.add_row(str(count), unit, f"{ours:.3f}", f"{amazon:.3f}", f"{ours / amazon:.2f}")
-    console = Console(width=110)
-    console.print(table)
-    console.print(
-        f"boto3 is imported: from a definition {runs['ours', 10][0]['imports_boto3']}, "
-        f"by hand {runs['amazon', 10][0]['imports_boto3']}; medians of {RUNS} processes each"
-    )
+def main() -> int:
+    """Measure the parts that were asked for."""
+    options = _options()
+    # Whoever is told to end ends what was started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    missed = False
+    for name in options.parts or PARTS:
+        began = datetime.now(UTC)
+        load = os.getloadavg()[0]
+        part: Part = import_module(f"tests.bench.{name}").measure(quick=options.quick)
+        loads = f"load average {load:.1f} before and {os.getloadavg()[0]:.1f} after"
+        where = f"{_machine()} Measured on {began:%Y-%m-%d}, {loads}."
+        text = f"{part.markdown()}\n\n{where}"
+        sys.stdout.write(f"\n## {part.title}\n\n{text}\n")
+        sys.stdout.flush()
+        _keep(name, part, where, quick=options.quick)
+        if not options.quick:
+            write_section(PAGE, name, text)
+            missed |= any(target.counted and not target.is_met for target in part.targets)
+    return int(missed)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.run", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small, to see that it works")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return options
+
+
+def _machine() -> str:
+    packages = ("apache-airflow", "apache-airflow-providers-amazon", "boto3", "aiobotocore")
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}, {versions}."
+
+
+def _keep(name: str, part: Part, where: str, *, quick: bool) -> None:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    document = asdict(part) | {"where": where, "quick": quick}
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def write_section(page: Path, name: str, text: str) -> None:
+    """Put a part's figures between its marks in a page.
+
+    :raises ValueError: if the page has no such marks.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    new, number = pattern.subn(lambda _: f"{begin}\n{text}\n{end}", page.read_text())
+    if number != 1:
+        raise ValueError(f"{page} must have one section between {begin} and {end}")
+    page.write_text(new)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -123,3 +123,42 @@ def test_with_stop_on_kill_off_a_clear_leaves_the_job(local_sagemaker, server, l
     worker.start("Train", **cleared(worker))
 
     assert list(jobs(local_sagemaker).values()) == ["InProgress", "InProgress"]
+
+
+@pytest.mark.usefixtures("long_jobs")
+@pytest.mark.parametrize("operation", ["DescribeTrainingJob", "StopTrainingJob"])
+def test_when_aws_does_not_answer_now_the_next_try_stops_the_job(local_sagemaker, server, operation):
+    worker = Worker(dag_of(), server)
+    worker.start("Train")
+    # As often as botocore calls by itself.
+    local_sagemaker.fault("internal", operation=operation, times=5)
+
+    first = worker.start("Train", **cleared(worker))
+    second = worker.start("Train", **cleared(worker) | {"try_number": 3})
+
+    assert [first.state, second.state] == ["up_for_retry", "deferred"]
+    stopped, runs = jobs(local_sagemaker).values()
+    assert stopped in STOPPED
+    assert runs == "InProgress"
+
+
+def test_a_worker_that_dies_while_it_stops_a_job_leaves_that_to_the_next_try(
+    local_sagemaker, server, long_jobs, monkeypatch
+):
+    worker = Worker(dag_of(), server)
+    worker.start("Train")
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_):
+        raise Killed
+
+    with monkeypatch.context() as killing:
+        killing.setattr("airflow_sagemaker_pipelines.steps.types.training.Training.stop", die)
+        worker.start("Train", **cleared(worker))
+    assert list(jobs(local_sagemaker).values()) == ["InProgress"]
+
+    worker.start("Train", **cleared(worker) | {"try_number": 3})
+
+    assert next(iter(jobs(local_sagemaker).values())) in STOPPED

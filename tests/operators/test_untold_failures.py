@@ -65,6 +65,16 @@ def test_after_it_was_told_another_try_makes_a_new_job(local_sagemaker, start, d
     assert jobs(local_sagemaker) == 2
 
 
+def test_a_try_after_the_last_one_makes_no_job(local_sagemaker, start):
+    worker = start(retries=0)
+
+    # Airflow repeats a try when the worker dies between the telling and its end.
+    tries = [worker.run("Train"), worker.run("Train", try_number=2)]
+
+    assert REASON in str(tries[1].error)
+    assert jobs(local_sagemaker) == 1
+
+
 def test_without_notes_every_retry_makes_a_new_job(local_sagemaker, start, die):
     worker = start(has_store=False)
     die(worker)

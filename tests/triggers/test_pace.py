@@ -35,8 +35,8 @@ def test_an_older_job_is_not_looked_at_more_often(age, other_age, poll_interval)
     )
 
 
-def test_a_new_job_is_looked_at_every_second_and_an_old_one_as_seldom_as_allowed():
-    assert pace.interval(0, expected=None, poll_interval=30) == 1
+def test_a_new_job_is_looked_at_every_two_seconds_and_an_old_one_as_seldom_as_allowed():
+    assert pace.interval(0, expected=None, poll_interval=30) == 2
     assert 6 < pace.interval(100, expected=None, poll_interval=30) < 8
     assert pace.interval(10_000, expected=None, poll_interval=30) == 30
 
@@ -54,7 +54,7 @@ def test_a_job_is_looked_at_often_around_the_time_when_its_last_run_ended(expect
     between = pace.interval(expected / 2, expected=expected, poll_interval=10_000)
     late = pace.interval(expected * 1.5, expected=expected, poll_interval=10_000)
 
-    assert near == 1
+    assert near == pace.SHORTEST
     assert between > near
     assert late > near
 

@@ -286,6 +286,26 @@ def test_a_stop_outlives_airflows_patience(local_sagemaker, long_job, monkeypatc
     assert status(local_sagemaker) in ("Stopping", "Stopped")
 
 
+def test_a_stop_that_aws_does_not_answer_is_repeated(local_sagemaker, long_job, monkeypatch):
+    monkeypatch.setattr(pace, "back_off", lambda failures: 0.05)
+    local_sagemaker.fault("internal", operation="StopTrainingJob", times=2)
+    once = {"retries": {"total_max_attempts": 1}}
+
+    assert asyncio.run(killed(trigger_of(poll_interval=60, botocore_config=once)))
+
+    assert status(local_sagemaker) in ("Stopping", "Stopped")
+    assert stops(local_sagemaker) == 3
+
+
+def test_a_stop_that_aws_refuses_is_not_repeated(local_sagemaker, long_job):
+    local_sagemaker.fault("denied", operation="StopTrainingJob")
+
+    assert asyncio.run(killed(trigger_of(poll_interval=60)))
+
+    assert status(local_sagemaker) == "InProgress"
+    assert stops(local_sagemaker) == 1
+
+
 def test_a_kill_after_the_event_stops_nothing(local_sagemaker, long_job):
     async def end_and_kill():
         trigger = trigger_of(deadline=time.time())

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines.operators.run import life_of
+from airflow_sagemaker_pipelines.steps.errors import StepRequestError
 
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.hooks.aws import AwsClients
@@ -35,18 +36,24 @@ def forget_running(context: Mapping[str, Any]) -> None:
 def stop_leftovers(
     context: Mapping[str, Any], runner: StepRunner, clients: AwsClients, log: logging.Logger | Any
 ) -> None:
-    """Stop what an earlier life of the task may have left running. If AWS refuses, the log says so."""
+    """Stop what an earlier life of the task may have left running. If AWS refuses, the log says so.
+
+    :raises StepCallError: if AWS gives no answer now; the next try asks again.
+    """
     handle = _left_running(context)
     if not handle:
         return
-    from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
+    from airflow_sagemaker_pipelines.steps.aws import aws_call  # noqa: PLC0415
 
     try:
-        if _still_runs(runner, clients, handle):
-            log.info("Stopping %s, which ran before the task was cleared", runner.resource(handle))
-            runner.stop(clients, handle)
-    except AWS_ERRORS as error:
+        with aws_call("The call to stop what ran before", step=context["task"].step.name):
+            if _still_runs(runner, clients, handle):
+                log.info("Stopping %s, which ran before the task was cleared", runner.resource(handle))
+                runner.stop(clients, handle)
+    except StepRequestError as error:
         log.warning("%s may still run, though the task was cleared: %s", runner.resource(handle), error)
+    # Not before: the worker may die on the way.
+    forget_running(context)
 
 
 def _still_runs(runner: StepRunner, clients: AwsClients, handle: Handle) -> bool:
@@ -64,6 +71,5 @@ def _left_running(context: Mapping[str, Any]) -> Handle | None:
     note = store.get(_KEY)
     if not note or note["life"] >= life_of(context["ti"]):
         return None
-    forget_running(context)
     handle: Handle = note["handle"]
     return handle

@@ -107,7 +107,7 @@ def first_try_age(context: Mapping[str, Any]) -> timedelta:
 
 
 def note_told(context: Mapping[str, Any], handle: Handle) -> None:
-    """Note that Airflow is about to be told of a failure, so that another try starts anew.
+    """Note that Airflow is about to be told of a failure that is to be retried, so that another try starts anew.
 
     Without the note, a retry after the death of the worker that was to tell it takes the failure for its own.
     """

@@ -227,10 +227,10 @@ class SageMakerStepOperator(BaseOperator):
         if self._run is None or self.request is None:
             raise StepRequestError("its request was not rendered", step=self.step.name)
         self._note_ignored_cache()
-        if self.pipeline.stop_on_kill:
-            stop_leftovers(context, self.runner, self.clients, self.log)
         shown = dict(self.request)
         try:
+            if self.pipeline.stop_on_kill:
+                stop_leftovers(context, self.runner, self.clients, self.log)
             state = self.runner.start(self._run, self.request)
             # An earlier try's job changes the name, and what refers to it.
             self.overwrite_rtif_after_execution = self.request != shown
@@ -381,8 +381,11 @@ class SageMakerStepOperator(BaseOperator):
         if self.log_url is not None:
             where.append(f"log: {self.log_url}")
         details = last_lines(self.runner, self.clients, handle, reason=reason, log=self.log)
-        note_told(context, handle)
-        raise cls(reason or "AWS gives no reason", step=self.step.name, resource=", ".join(where), details=details)
+        error = cls(reason or "AWS gives no reason", step=self.step.name, resource=", ".join(where), details=details)
+        # Without a retry no other try should come; if one does, the worker has died with the news.
+        if self.decide_retry(error, context).retry:
+            note_told(context, handle)
+        raise error
 
     def decide_retry(self, error: BaseException, context: Context) -> Decision:
         """Decide whether a failed try is followed by another one."""

@@ -7,12 +7,14 @@ import json
 import time
 from collections.abc import AsyncIterator, Hashable
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection, shared_clients
+from airflow_sagemaker_pipelines.triggers import pace
 from airflow_sagemaker_pipelines.triggers.job_log import streamed_log
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
 from airflow_sagemaker_pipelines.triggers.wait import Wait
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 #: for one that never ran; apache/airflow#66374, #71580). No event that resumes a task leaves earlier than this.
 _EARLIEST_RESUMPTION_SECONDS = 6.0
 
+#: So often AWS is asked to stop something before it is left to run; half a minute in all.
+_STOP_ATTEMPTS = 6
 #: Stops that on_kill has begun: Airflow gives on_kill a second, and a task without a reference may be collected.
 _stopping: set[asyncio.Task[None]] = set()
 
@@ -240,16 +244,31 @@ class StepTrigger(BaseEventTrigger):
         await asyncio.shield(stop)
 
     async def _stop(self) -> None:
+        from airflow_sagemaker_pipelines.steps.aws import is_transient  # noqa: PLC0415
+
         if await self._is_waited_for():
             self.log.info("%s goes on: another triggerer waits for it", self.handle)
             return
         self.log.info("Stopping %s", self.handle)
-        await in_thread(self._stop_resource)
+        for failures in count(1):
+            error = await in_thread(self._stop_resource)
+            if error is None:
+                return
+            if not is_transient(error) or failures == _STOP_ATTEMPTS:
+                self.log.warning("%s may still run: %s", self.handle, error)
+                return
+            await asyncio.sleep(pace.back_off(failures))
 
-    def _stop_resource(self) -> None:
+    def _stop_resource(self) -> Exception | None:
+        """Stop it; return why AWS did not."""
+        from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
         from airflow_sagemaker_pipelines.steps.registry import runner_of  # noqa: PLC0415
 
-        runner_of(StepType(self.step_type)).stop(self._clients(), self.handle)
+        try:
+            runner_of(StepType(self.step_type)).stop(self._clients(), self.handle)
+        except AWS_ERRORS as error:
+            return error
+        return None
 
     async def _is_waited_for(self) -> bool:
         """Whether the task still waits for this very resource.

@@ -57,6 +57,8 @@ class Wait:
     """No Describe before this, even if there may be news."""
     event_key: str | None = None
     """What events call it; ``None`` if there are none about it."""
+    is_new: bool = False
+    """It has to be looked at for itself first."""
     is_looked_at: bool = False
     _woken_at: float | None = None
     _context: Context = field(default_factory=copy_context)

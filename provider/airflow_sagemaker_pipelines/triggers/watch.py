@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import AsyncIterator, Coroutine, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Hashable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from os.path import commonprefix
@@ -86,7 +86,13 @@ class Watch:
         """Begin to look for a task."""
         self._waits[wait] = None
         self._note_key(wait)
-        wait.next_look = _now()
+        # The event may have come before.
+        wait.is_new = wait.event_key is not None
+        # A list is for all: it does not begin anew with every one that joins.
+        if self._lists and not wait.is_new:
+            self._look_later(wait)
+        else:
+            wait.next_look = _now()
         self._changed.set()
 
     def leave(self, wait: Wait) -> None:
@@ -175,12 +181,16 @@ class Watch:
     def _look(self) -> None:
         now = _now()
         due = [wait for wait in self._active if self._due_at(wait) <= now]
-        # What an event tells of has ended, so no list has it.
-        listed = [wait for wait in due if not (wait.is_awake or wait.is_over_time)] if self._lists else []
+        lists, listed = self._lists, list[Wait]()
+        for wait in due:
+            # What an event tells of has ended, so no list has it.
+            if lists and not (wait.is_awake or wait.is_over_time or wait.is_new):
+                listed.append(wait)
+            else:
+                self._describe(wait)
         if listed:
             self._is_listing = True
             self._begin(self._list())
-        self._describe(wait for wait in due if wait not in listed)
 
     def _begin(self, look: Coroutine[Any, Any, None]) -> None:
         """Make a call without waiting for it: one that hangs must not hold up the others."""
@@ -203,7 +213,8 @@ class Watch:
             self._listing_failed(error)
         else:
             self._failures = 0
-            self._describe(self._missing(listing))
+            for wait in self._missing(listing):
+                self._describe(wait)
         finally:
             self._is_listing = False
 
@@ -252,11 +263,10 @@ class Watch:
     def _hears(self) -> bool:
         return self._events is not None and not self._events.is_deaf
 
-    def _describe(self, waits: Iterable[Wait]) -> None:
-        for wait in waits:
-            if not wait.is_looked_at:
-                wait.is_looked_at = True
-                self._begin(self._look_at(wait))
+    def _describe(self, wait: Wait) -> None:
+        if not wait.is_looked_at:
+            wait.is_looked_at = True
+            self._begin(self._look_at(wait))
 
     async def _look_at(self, wait: Wait) -> None:
         try:
@@ -277,6 +287,7 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - it fails the task that waits, not all that do
             return self._describing_failed(wait, error)
         wait.failures = wait.denials = 0
+        wait.is_new = False
         if event is None:
             self._note_key(wait)
             self._look_later(wait)
