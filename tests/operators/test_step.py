@@ -9,6 +9,8 @@ from datetime import timedelta
 import pytest
 
 from airflow_sagemaker_pipelines import pipeline_dag
+from airflow_sagemaker_pipelines.operators import step as steps
+from airflow_sagemaker_pipelines.triggers import watch
 from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 from tests.operators.pipelines import CONSOLE, ROLE, created, dag_of, describe, ended, jobs, training
 from tests.operators.worker import Worker, event_of
@@ -337,13 +339,34 @@ def test_a_wrong_parameter_is_not_retried(local_sagemaker, server):
     assert created(local_sagemaker) == 0
 
 
-def test_when_aws_does_not_tell_the_state_the_task_fails_for_good(local_sagemaker, server, proxy):
+def test_when_aws_does_not_tell_the_state_the_task_fails_for_good(local_sagemaker, server, proxy, monkeypatch):
+    monkeypatch.setattr(watch, "_MOST_DENIALS", 1)
     proxy.fail("DescribeTrainingJob", DENIED)
 
     refused = Worker(dag_of(aws_conn_id="proxied", botocore_config=proxy.one_request), server).run("Train")
 
     assert refused.state == "failed"
     assert "AWS does not tell its state: not authorized to perform this" in str(refused.error)
+
+
+@pytest.mark.parametrize("mark", ["failed", "success", "skipped"])
+def test_a_mark_that_comes_before_the_task_waits_stops_its_job(local_sagemaker, server, monkeypatch, mark):
+    local_sagemaker.rule(kind="Training", duration=3600)
+    worker = Worker(dag_of(), server)
+    note = steps.SageMakerStepOperator._note
+
+    def note_and_be_marked(task, context, state):
+        note(task, context, state)
+        server.states["Train"] = mark
+
+    monkeypatch.setattr(steps.SageMakerStepOperator, "_note", note_and_be_marked)
+
+    outcome = worker.start("Train")
+
+    assert outcome.state == "failed"
+    assert "somebody has ended the task" in str(outcome.error)
+    (status,) = jobs(local_sagemaker).values()
+    assert status in ("Stopping", "Stopped")
 
 
 def test_a_service_fault_is_retried(local_sagemaker, server, proxy):

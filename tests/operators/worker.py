@@ -199,6 +199,7 @@ class Worker:
         context = ti.get_template_context()
         if not self.has_store:
             context.pop("task_state_store")
+        self.server.states[task_id] = "running"
         state, message, error = task_runner.run(ti, context, log)
         task_runner.finalize(ti, state, context, log, error)
         self.server.states[task_id] = state.value

@@ -17,7 +17,7 @@ IMPLICIT_POLICY = policies.RetryPolicy(
     exception_types=(ExceptionType.THROTTLING, ExceptionType.SERVICE_FAULT), interval_seconds=1, max_attempts=5
 )
 #: Steps that call no AWS service have nothing to throttle.
-_LOCAL_STEPS = frozenset({StepType.CONDITION, StepType.FAIL})
+_LOCAL_STEPS = frozenset({StepType.FAIL})
 #: Airflow wants a number of retries also where only time bounds them.
 _MOST_RETRIES = 100
 _LONGEST_DELAY = timedelta(hours=12)

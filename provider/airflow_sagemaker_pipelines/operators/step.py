@@ -47,6 +47,7 @@ from airflow_sagemaker_pipelines.steps.errors import (
     StepTimeoutError,
 )
 from airflow_sagemaker_pipelines.steps.status import Verdict
+from airflow_sagemaker_pipelines.task_states import ENDED, state_of
 from airflow_sagemaker_pipelines.xcom_keys import CACHE_HIT_KEY, HANDLE_KEY, OUTCOME_KEY, STOPPED
 
 if TYPE_CHECKING:
@@ -274,6 +275,10 @@ class SageMakerStepOperator(BaseOperator):
         context["ti"].xcom_push(key=HANDLE_KEY, value=state.handle)
 
     def _wait(self, context: Context) -> NoReturn:
+        # Airflow tells neither the worker nor a trigger of a mark that comes while the one hands over to the other.
+        if state_of(context["ti"]) in ENDED:
+            self._give_up()
+            raise AirflowFailException(f"Step '{self.step.name}': somebody has ended the task")
         note_running(context, self._handle or {})
         now = time.time()
         timeout = self.execution_timeout.total_seconds() if self.execution_timeout else MAX_WAIT_SECONDS

@@ -14,6 +14,7 @@ from airflow.triggers.base import BaseEventTrigger, TaskSuccessEvent, TriggerEve
 
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection, shared_clients
+from airflow_sagemaker_pipelines.task_states import state_of
 from airflow_sagemaker_pipelines.triggers import pace
 from airflow_sagemaker_pipelines.triggers.job_log import streamed_log
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
@@ -282,18 +283,11 @@ class StepTrigger(BaseEventTrigger):
 
         def ask() -> bool:
             from airflow.sdk.bases.xcom import BaseXCom  # noqa: PLC0415
-            from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
 
-            states = RuntimeTaskInstance.get_task_states(
-                dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
-            )
-            mapped = ti.map_index is not None and ti.map_index >= 0
-            name = f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id
-            deferred = states.get(ti.run_id, {}).get(name) == "deferred"
             made = BaseXCom.get_one(
                 key=HANDLE_KEY, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
             )
-            return deferred and made == self.handle
+            return state_of(ti) == "deferred" and made == self.handle
 
         return await in_thread(ask)
 

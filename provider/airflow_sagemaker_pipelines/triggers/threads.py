@@ -23,5 +23,12 @@ async def in_thread(function: Callable[[], T], executor: ThreadPoolExecutor | No
 
     :param executor: whose threads; by default asyncio's few, which all triggers of the process share.
     """
-    call = sync_to_async(function, thread_sensitive=False, executor=executor)()
-    return await asyncio.shield(asyncio.ensure_future(call))
+    call = asyncio.ensure_future(sync_to_async(function, thread_sensitive=False, executor=executor)())
+    call.add_done_callback(_note_error)
+    return await asyncio.shield(call)
+
+
+def _note_error(call: asyncio.Future[T]) -> None:
+    # Whoever was cancelled takes no note of it, of which asyncio would complain.
+    if not call.cancelled():
+        call.exception()

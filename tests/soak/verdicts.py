@@ -1,0 +1,186 @@
+"""Holds what there is at the end against what was planned."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tests.soak.kills import Kill
+from tests.soak.plan import JOBS, Made, Outcome, Run
+from tests.soak.records import End, Job, jobs
+
+#: Seconds before somebody marks a task failed in which its worker may have died without Airflow having noticed.
+_UNNOTICED = 20.0
+#: Seconds within which a worker or triggerer hears of it.
+_HEARS_WITHIN = 8.0
+
+
+class Kind(StrEnum):
+    """What can be wrong."""
+
+    DUPLICATE = "duplicate jobs"
+    ORPHAN = "orphans"
+    WRONG = "wrong verdicts"
+    STUCK = "stuck tasks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """One thing that must not be."""
+
+    kind: Kind
+    run: Run | None
+    step: str
+    text: str
+
+    def __str__(self) -> str:
+        where = f"{self.run.dag_id} {self.run.run_id} ({self.run.execution}) {self.step}" if self.run else ""
+        return f"[{self.kind}] {where}: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interference:
+    """That somebody has marked a task failed, or cleared it, while its job ran.
+
+    :param state: the task's at that moment.
+    :param triggerer: the id of the job of the triggerer that had its trigger, if one had.
+    """
+
+    run: Run
+    step: str
+    outcome: Outcome
+    time: float
+    state: str
+    triggerer: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What there is at the end.
+
+    :param states: of the runs.
+    :param tasks: by run, its task instances.
+    :param records: the endpoint's.
+    :param heartbeats: by the id of a triggerer's job, its last sign of life.
+    :param scheduler_kills: when the scheduler was killed with all its workers.
+    """
+
+    runs: Sequence[Run]
+    states: Mapping[str, str]
+    tasks: Mapping[str, Sequence[Mapping[str, Any]]]
+    records: Sequence[Mapping[str, Any]]
+    interferences: Sequence[Interference]
+    kills: Sequence[Kill]
+    heartbeats: Mapping[int, float]
+    scheduler_kills: Sequence[float]
+
+
+def expected_jobs(run: Run) -> dict[str, tuple[Made, ...]]:
+    """Return what each of a run's steps leaves behind, by its lives."""
+    _, states = run.expected()
+    if run.scenario.name == "loop":
+        steps = ["Body-0", "Body-1"]
+    else:
+        own = {"Check", "Call", "Reject"}
+        steps = [name for name in run.scenario.names if name not in own and states[name, -1] != "upstream_failed"]
+    return {step: JOBS[run.outcomes.get(step, Outcome.COMPLETES)] for step in steps}
+
+
+def violations(ended: Ended) -> tuple[list[Violation], list[str]]:
+    """Return what is wrong, and the jobs that Airflow has told nobody to stop."""
+    found, strange = jobs(ended.runs, ended.records)
+    wrong = [Violation(kind=Kind.ORPHAN, run=None, step="", text=f"belongs to no step: {record}") for record in strange]
+    by_run: dict[str, list[Job]] = defaultdict(list)
+    for job in found:
+        by_run[job.run.run_id].append(job)
+    for run in ended.runs:
+        wrong += _of_tasks(run, ended)
+        wrong += _of_jobs(run, by_run[run.run_id])
+    left = [(violation, reason) for violation in wrong if (reason := _excuse(violation, ended))]
+    excused = {id(violation) for violation, _ in left}
+    return [it for it in wrong if id(it) not in excused], [f"{violation} — {reason}" for violation, reason in left]
+
+
+def _of_tasks(run: Run, ended: Ended) -> Iterator[Violation]:
+    state, expected = run.expected()
+    found = ended.states.get(run.run_id)
+    if found not in {"success", "failed"}:
+        yield Violation(kind=Kind.STUCK, run=run, step="", text=f"the run is {found}")
+    elif found != state:
+        yield Violation(kind=Kind.WRONG, run=run, step="", text=f"the run is {found}, not {state}")
+    tasks = {(it["task_id"], it["map_index"]): it["state"] for it in ended.tasks.get(run.run_id, ())}
+    # A task whose map is not known yet has no instance of its own.
+    for key in sorted({*expected, *tasks}):
+        has, wants = tasks.get(key), expected.get(key)
+        if has in {"success", "failed", "skipped", "upstream_failed", "removed"}:
+            if has != wants:
+                yield Violation(
+                    kind=Kind.WRONG, run=run, step=key[0], text=f"the task{_index(key)} is {has}, not {wants}"
+                )
+        elif wants is not None and found in {"success", "failed"}:
+            yield Violation(kind=Kind.STUCK, run=run, step=key[0], text=f"the task{_index(key)} is {has}, not {wants}")
+
+
+def _index(key: tuple[str, int]) -> str:
+    return f" of item {key[1]}" if key[1] >= 0 else ""
+
+
+def _of_jobs(run: Run, found: Iterable[Job]) -> Iterator[Violation]:
+    by_step: dict[str, dict[str, list[Job]]] = defaultdict(lambda: defaultdict(list))
+    for job in found:
+        by_step[job.step][job.life].append(job)
+    expected = expected_jobs(run)
+    for step in sorted({*by_step, *expected}):
+        lives, made = list(by_step[step].values()), expected.get(step, ())
+        told = "; ".join(str(job) for life in lives for job in life)
+        if len(lives) > len(made):
+            text = f"{len(lives)} lives instead of {len(made)}: {told}"
+            yield Violation(kind=Kind.DUPLICATE, run=run, step=step, text=text)
+        for life, wants in zip(lives, made, strict=False):
+            for kind, text in _differences(Counter(job.end for job in life), wants):
+                yield Violation(kind=kind, run=run, step=step, text=f"{text}: {told}")
+        if len(lives) < len(made):
+            text = f"{len(lives)} lives instead of {len(made)}: {told}"
+            yield Violation(kind=Kind.WRONG, run=run, step=step, text=text)
+
+
+def _differences(has: Counter[End], wants: Made) -> Iterator[tuple[Kind, str]]:
+    if has[End.RUNS]:
+        yield Kind.ORPHAN, f"{has[End.RUNS]} in progress"
+    wanted = has[End.WANTED] + (has[End.RUNS] if wants.wanted else 0)
+    if wanted > wants.wanted:
+        yield Kind.DUPLICATE, f"{wanted} wanted instead of {wants.wanted}"
+    if has[End.FAILED] > wants.failed:
+        yield Kind.DUPLICATE, f"{has[End.FAILED]} have failed instead of {wants.failed}"
+    if wanted < wants.wanted:
+        yield Kind.WRONG, f"{wanted} wanted instead of {wants.wanted}"
+    if has[End.FAILED] < wants.failed:
+        yield Kind.WRONG, f"{has[End.FAILED]} have failed instead of {wants.failed}"
+    if has[End.STOPPED] > wants.stopped:
+        yield Kind.WRONG, f"{has[End.STOPPED]} were stopped instead of {wants.stopped}"
+
+
+def _excuse(violation: Violation, ended: Ended) -> str | None:
+    """Return why nobody could stop a job whose task was marked failed; ``None`` if somebody could.
+
+    Airflow tells the process that has the task, or its trigger, and nobody when that process dies or there is none.
+    """
+    if violation.kind is not Kind.ORPHAN or violation.run is None:
+        return None
+    it = next((it for it in ended.interferences if it.run is violation.run), None)
+    if it is None or it.outcome is not Outcome.IS_KILLED:
+        return None
+    if it.state == "deferred":
+        if it.triggerer is None:
+            return "no triggerer had taken up the task's trigger yet"
+        silent_since = ended.heartbeats[it.triggerer] - it.time
+        return f"its triggerer was last alive at {silent_since:+.1f} s" if silent_since < _HEARS_WITHIN else None
+    deaths = [(at, "kill -9 of the scheduler with all its workers") for at in ended.scheduler_kills]
+    deaths += [(kill.time, str(kill)) for kill in ended.kills if it.run.execution in kill.resource]
+    near = [(at - it.time, death) for at, death in deaths if -_UNNOTICED <= at - it.time <= _HEARS_WITHIN]
+    return (
+        f"{near[0][1]} at {near[0][0]:+.1f} s" if near else "its worker was refused the deferral, and not asked to stop"
+    )
