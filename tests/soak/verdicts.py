@@ -16,6 +16,8 @@ from tests.soak.records import End, Job, jobs
 _UNNOTICED = 20.0
 #: Seconds within which a worker or triggerer hears of it.
 _HEARS_WITHIN = 8.0
+#: Seconds that a triggerer which has just started, on a machine that is busy, may take for a stop.
+_STOPS_WITHIN = 15.0
 
 
 class Kind(StrEnum):
@@ -177,7 +179,11 @@ def _excuse(violation: Violation, ended: Ended) -> str | None:
         if it.triggerer is None:
             return "no triggerer had taken up the task's trigger yet"
         silent_since = ended.heartbeats[it.triggerer] - it.time
-        return f"its triggerer was last alive at {silent_since:+.1f} s" if silent_since < _HEARS_WITHIN else None
+        if silent_since < _HEARS_WITHIN:
+            return f"its triggerer was last alive at {silent_since:+.1f} s"
+        # A triggerer shows signs of life for a while after the death of its process that runs triggers.
+        died = [kill for kill in ended.kills if kill.role == "triggerer" and 0 <= kill.time - it.time <= _STOPS_WITHIN]
+        return f"{died[0]} at {died[0].time - it.time:+.1f} s" if died else None
     deaths = [(at, "kill -9 of the scheduler with all its workers") for at in ended.scheduler_kills]
     deaths += [(kill.time, str(kill)) for kill in ended.kills if it.run.execution in kill.resource]
     near = [(at - it.time, death) for at, death in deaths if -_UNNOTICED <= at - it.time <= _HEARS_WITHIN]

@@ -275,10 +275,6 @@ class SageMakerStepOperator(BaseOperator):
         context["ti"].xcom_push(key=HANDLE_KEY, value=state.handle)
 
     def _wait(self, context: Context) -> NoReturn:
-        # Airflow tells neither the worker nor a trigger of a mark that comes while the one hands over to the other.
-        if state_of(context["ti"]) in ENDED:
-            self._give_up()
-            raise AirflowFailException(f"Step '{self.step.name}': somebody has ended the task")
         note_running(context, self._handle or {})
         now = time.time()
         timeout = self.execution_timeout.total_seconds() if self.execution_timeout else MAX_WAIT_SECONDS
@@ -295,6 +291,10 @@ class SageMakerStepOperator(BaseOperator):
             streams_log=self.pipeline.stream_logs,
             ends_task=self._may_end_in_triggerer(),
         )
+        # Airflow tells neither the worker nor a trigger of a mark that comes while the one hands over to the other.
+        if state_of(context["ti"]) in ENDED:
+            self._give_up()
+            raise AirflowFailException(f"Step '{self.step.name}': somebody has ended the task")
         self.defer(trigger=trigger, method_name="resume")
         raise AssertionError("defer() does not return")
 

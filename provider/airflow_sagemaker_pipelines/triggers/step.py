@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Hashable
-from functools import partial
+from collections.abc import AsyncIterator, Coroutine, Hashable
+from functools import cache, partial
+from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,9 @@ _EARLIEST_RESUMPTION_SECONDS = 6.0
 
 #: So often AWS is asked to stop something before it is left to run; half a minute in all.
 _STOP_ATTEMPTS = 6
-#: Stops that on_kill has begun: Airflow gives on_kill a second, and a task without a reference may be collected.
-_stopping: set[asyncio.Task[None]] = set()
+#: What goes on in the background, as asyncio may collect a task that nobody refers to: stops that on_kill has begun,
+#: which Airflow gives a second, and the preparation for them.
+_background: set[asyncio.Task[None]] = set()
 
 
 class StepTrigger(BaseEventTrigger):
@@ -158,6 +160,8 @@ class StepTrigger(BaseEventTrigger):
             return await self._end_of_wait(watch, ends)
 
     async def _end_of_wait(self, watch: Watch, ends: AsyncIterator[Mapping[Wait, Outcome]]) -> Outcome:
+        if self.task_instance is not None:
+            _prepare_for_kills()
         wait = self._wait()
         watch.join(wait)
         try:
@@ -239,10 +243,7 @@ class StepTrigger(BaseEventTrigger):
         """
         if self._ended or not self.stop_on_kill:
             return
-        stop = asyncio.create_task(self._stop())
-        _stopping.add(stop)
-        stop.add_done_callback(_stopping.discard)
-        await asyncio.shield(stop)
+        await asyncio.shield(_in_background(self._stop()))
 
     async def _stop(self) -> None:
         from airflow_sagemaker_pipelines.steps.aws import is_transient  # noqa: PLC0415
@@ -290,6 +291,24 @@ class StepTrigger(BaseEventTrigger):
             return state_of(ti) == "deferred" and made == self.handle
 
         return await in_thread(ask)
+
+
+def _in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.get_running_loop().create_task(work)
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+    return task
+
+
+@cache
+def _prepare_for_kills() -> None:
+    """Import what a stop needs: the first import takes seconds, in which the triggerer may be gone."""
+
+    def load() -> None:
+        import_module("airflow.sdk.execution_time.task_runner")
+        import_module("airflow_sagemaker_pipelines.steps.registry")
+
+    _in_background(in_thread(load))
 
 
 def _stream_key(step_type: str, connection: Mapping[str, Any], event_queue_url: str | None) -> Hashable:
