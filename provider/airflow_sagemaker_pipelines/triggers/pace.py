@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 
-#: Seconds between two looks at something that has just begun, for each call that a look takes.
+#: Seconds between two looks at something that has just begun, for each call that a look takes: a Describe, or a page of
+#: a list, which is more work for AWS and tells of a hundred.
 SHORTEST = 2.0
+SHORTEST_PER_PAGE = 3.0
 #: The part of a job's age after which it is looked at again: news is late by a few percent of what the job took.
 _PART_OF_AGE = 0.07
 #: The same of the time to the end that the job's last run lets expect, and of the time after it.

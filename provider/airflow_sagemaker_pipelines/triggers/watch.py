@@ -250,8 +250,8 @@ class Watch:
 
     def _look_later(self, wait: Wait) -> None:
         # Without a limit, many young waits would ask for more calls than AWS likes.
-        calls = self._pages if self._lists else len(self._waits)
-        seconds = wait.interval(shortest=calls * pace.SHORTEST)
+        shortest = self._pages * pace.SHORTEST_PER_PAGE if self._lists else len(self._waits) * pace.SHORTEST
+        seconds = wait.interval(shortest=shortest)
         wait.next_look = _now() + pace.jitter(seconds, random.random())  # noqa: S311
         wait.quiet_until = _now() + pace.jitter(QUIET_INTERVAL, random.random())  # noqa: S311
 
