@@ -29,7 +29,7 @@ WAYS = {
 
 
 def measure(*, quick: bool) -> Part:
-    """Run the chains; those of the same lengths at the same time, each on an endpoint of its own."""
+    """Run the chains, all at the same time, each on an endpoint of its own."""
     jobs = 2 if quick else 10
     draw = random.Random(SEED)
     lengths = {
@@ -48,14 +48,12 @@ def measure(*, quick: bool) -> Part:
         for length, durations in lengths.items()
         for way, (_, side, arguments) in WAYS.items()
     }
-    runs: dict[str, list[Run]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as home,
         bench_airflow(Path(home), list(cases.values())) as airflow,
     ):
-        for length in lengths:
-            started = [airflow.start(cases[length, way]) for way in WAYS]
-            runs[length] = [run.finish() for run in started]
+        started = {length: [airflow.start(cases[length, way]) for way in WAYS] for length in lengths}
+        runs = {length: [run.finish() for run in started[length]] for length in lengths}
     titles = {"same": f"{jobs} jobs of 20 s", "random": f"{jobs} jobs of {_spread(lengths['random'])}"}
     ways = list(WAYS)
     targets = []

@@ -8,6 +8,7 @@ from airflow_sagemaker_pipelines.definition import ExpressionError
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients, AwsConnection
 from airflow_sagemaker_pipelines.operators.run import read_s3_text
 from airflow_sagemaker_pipelines.steps import s3
+from airflow_sagemaker_pipelines.steps.errors import StepCallError
 
 
 @pytest.fixture
@@ -46,3 +47,14 @@ def test_a_file_has_a_largest_size(read, monkeypatch):
 
     with pytest.raises(ExpressionError, match="is larger than 3 bytes"):
         read("s3://lake/a/report.json")
+
+
+def test_a_file_that_is_cut_off_on_the_way_is_read_again_later(local_sagemaker):
+    s3 = local_sagemaker.client("s3")
+    s3.create_bucket(Bucket="lake")
+    s3.put_object(Bucket="lake", Key="evaluation.json", Body=b'{"accuracy": 0.97}')
+    local_sagemaker.fault("truncate", service="s3", operation="GetObject", content_length="full")
+    clients = AwsClients(AwsConnection(botocore_config={"retries": {"total_max_attempts": 1}}))
+
+    with pytest.raises(StepCallError):
+        read_s3_text(clients, "s3://lake/evaluation.json", "Check")

@@ -1,7 +1,6 @@
 """The soak: hundreds of pipeline runs on a real Airflow while everything goes wrong.
 
-``make soak`` runs it, bounded as before a change lands; ``make soak SEED=7 RUNS=1000 MINUTES=90`` for longer. It needs
-the server binaries of PostgreSQL.
+``make soak`` runs it, ``make soak SEED=7 RUNS=1000 MINUTES=90`` for longer. It needs the server binaries of PostgreSQL.
 
 * Airflow is real: API server, scheduler with LocalExecutor, DAG processor and two triggerers on Postgres. The local AWS
   endpoint runs in the soak's own process.

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_sagemaker_pipelines.steps.aws import Clients, error_code, required
+from airflow_sagemaker_pipelines.steps.aws import Clients, IncompleteAnswerError, error_code, required
 
 #: Nothing that a step reads as a whole is larger; AWS does not say its own limit.
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -51,8 +51,11 @@ def read_body(answer: Mapping[str, Any], uri: str) -> bytes:
     """Return the content that a GetObject answer carries.
 
     :raises ValueError: if it is too large to be what it should be.
+    :raises IncompleteAnswerError: if it was cut off on the way, of which botocore says nothing when asked for a part.
     """
     content: bytes = required(answer, "Body", "GetObject").read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"{uri} is larger than {MAX_FILE_BYTES} bytes")
+    if len(content) < int(answer.get("ContentLength", 0)):
+        raise IncompleteAnswerError(operation="GetObject", member="the end of its body")
     return content
