@@ -98,6 +98,14 @@ def test_the_settings_survive_the_way_through_the_database():
     assert pickle.loads(pickle.dumps(connection)) == connection
 
 
+def test_connections_have_the_same_key_if_their_settings_are_the_same():
+    one = AwsConnection(botocore_config={"read_timeout": 7, "retries": {"mode": "adaptive", "max_attempts": 2}})
+    same = AwsConnection(botocore_config={"retries": {"max_attempts": 2, "mode": "adaptive"}, "read_timeout": 7})
+
+    assert one.key == same.key
+    assert len({one.key, AwsConnection().key, AwsConnection(aws_conn_id=None).key}) == 3
+
+
 def test_all_waits_of_a_connection_share_their_clients(local_sagemaker):
     config = {"read_timeout": 7}
     first, second, other = (

@@ -80,6 +80,18 @@ def test_a_job_that_has_ended_is_left_alone(local_sagemaker, server):
     assert created(local_sagemaker) == 2
 
 
+def test_only_a_task_that_was_cleared_looks_for_what_it_has_left(server, long_jobs, monkeypatch):
+    asked, answer = [], server._GetTaskStateStore
+    monkeypatch.setattr(server, "_GetTaskStateStore", lambda msg: asked.append(msg.key) or answer(msg))
+    worker = Worker(dag_of(), server)
+
+    worker.start("Train")
+    assert "sagemaker_running" not in asked
+
+    worker.start("Train", **cleared(worker))
+    assert "sagemaker_running" in asked
+
+
 def test_other_runs_are_left_alone(local_sagemaker, server, long_jobs):
     Worker(dag_of(), server, run_id="run-1").start("Train")
     later = Worker(dag_of(), server, run_id="run-2")

@@ -34,6 +34,11 @@ class AwsConnection:
         """Return the settings as JSON, for a trigger."""
         return asdict(self)
 
+    @property
+    def key(self) -> str:
+        """What tells the connection from others; the settings themselves may hold what cannot be hashed."""
+        return json.dumps(self.serialize(), sort_keys=True)
+
 
 #: Seconds to wait for an answer, by service, where the connection and the DAG's author say nothing. A Lambda function
 #: answers when it has ended, after the 10 minutes of a Lambda step at most; with botocore's 60 seconds the client would
@@ -114,7 +119,7 @@ def shared_clients(connection: AwsConnection) -> AwsClients:
 
     They are made anew every ten minutes, so that an edited connection reaches waits that last for days.
     """
-    return _shared_clients(json.dumps(connection.serialize(), sort_keys=True), int(time.monotonic() // _LIFETIME))
+    return _shared_clients(connection.key, int(time.monotonic() // _LIFETIME))
 
 
 @lru_cache(maxsize=64)

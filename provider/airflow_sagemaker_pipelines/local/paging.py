@@ -47,11 +47,15 @@ def _passes(resource: Resource, params: Mapping[str, Any]) -> bool:
         return False
     if status and status != resource.status:
         return False
-    for member, moment in (("CreationTime", resource.created), ("LastModifiedTime", resource.modified)):
-        after, before = params.get(f"{member}After"), params.get(f"{member}Before")
-        if (after is not None and moment <= after) or (before is not None and moment >= before):
-            return False
-    return True
+    if not is_between(resource.created, params, "CreationTime"):
+        return False
+    return is_between(resource.modified, params, "LastModifiedTime")
+
+
+def is_between(moment: float, params: Mapping[str, Any], member: str) -> bool:
+    """Whether a time is between those of a List request, ``<member>After`` and ``<member>Before``."""
+    after, before = params.get(f"{member}After"), params.get(f"{member}Before")
+    return (after is None or moment > after) and (before is None or moment < before)
 
 
 def page(

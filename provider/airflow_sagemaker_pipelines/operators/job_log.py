@@ -25,8 +25,5 @@ def last_lines(
     if source is None:
         return None
     read = tail(clients, source, reason=reason)
-    for line in read.lines:
-        log.info("%s", line)
-    if read.note:
-        log.warning("%s", read.note)
+    read.write(log)
     return excerpt(read.lines) or None

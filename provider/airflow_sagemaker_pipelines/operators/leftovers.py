@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_sagemaker_pipelines.operators.run import life_of
+from airflow_sagemaker_pipelines.operators.lives import life_of
 from airflow_sagemaker_pipelines.steps.errors import StepRequestError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def stop_leftovers(
 
     :raises StepCallError: if AWS gives no answer now; the next try asks again.
     """
-    handle = _left_running(context)
+    handle = left_running(context)
     if not handle:
         return
     from airflow_sagemaker_pipelines.steps.aws import aws_call  # noqa: PLC0415
@@ -64,12 +64,14 @@ def _still_runs(runner: StepRunner, clients: AwsClients, handle: Handle) -> bool
         return True
 
 
-def _left_running(context: Mapping[str, Any]) -> Handle | None:
+def left_running(context: Mapping[str, Any]) -> Handle | None:
+    """Return what an earlier life of the task may have left running."""
     store = context.get("task_state_store")
-    if store is None:
+    life = life_of(context["ti"])
+    if store is None or life == 0:
         return None
     note = store.get(_KEY)
-    if not note or note["life"] >= life_of(context["ti"]):
+    if not note or note["life"] >= life:
         return None
     handle: Handle = note["handle"]
     return handle

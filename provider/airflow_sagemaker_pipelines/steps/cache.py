@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines.definition import ExecutionVariable, Step, StepType
 from airflow_sagemaker_pipelines.definition.expressions import ExecutionReference, Get, Join, JsonGet
-from airflow_sagemaker_pipelines.steps.aws import aws_call, required
+from airflow_sagemaker_pipelines.steps.aws import aws_call
 from airflow_sagemaker_pipelines.steps.compare import differences
 from airflow_sagemaker_pipelines.steps.errors import StepRequestError
 from airflow_sagemaker_pipelines.steps.names import digest
@@ -227,7 +227,6 @@ class _Search:
 
     def __init__(self, job: SageMakerJob, run: StepRun, request: Mapping[str, Any], key: CacheKey) -> None:
         self._job, self._run, self._request, self._key = job, run, request, key
-        self._stem = job.name_member.removesuffix("Name")
         expire_after = run.step.cache_config.expire_after
         self._oldest = expire_after.before(datetime.now(UTC)) if expire_after else None
 
@@ -240,7 +239,7 @@ class _Search:
             if state is None or state.verdict is not Verdict.SUCCEEDED or list(self._changes(state)):
                 continue
             if self._job.is_reusable(self._run, state):
-                arn = state.description[f"{self._stem}Arn"]
+                arn = state.description[f"{self._job.kind}Arn"]
                 return replace(state, cache_hit={"source_job": name, "source_arn": arn})
         return None
 
@@ -268,18 +267,16 @@ class _Search:
 
     def _completed(self, part: str) -> Iterator[tuple[str, datetime]]:
         """List completed jobs with a part of the token in their names: name and end, most recent first."""
-        client, stem = self._run.clients("sagemaker"), self._stem
         token = re.compile(rf"-{self._key.scope}[0-9a-z]{{{_KEY_LENGTH}}}(-\d+(x\d+)?)?$")
-        with aws_call(f"List{stem}s", step=self._run.step.name):
-            pages = client.get_paginator(f"{self._job.describe.replace('describe', 'list', 1)}s").paginate(
-                NameContains=part,
-                StatusEquals="Completed",
-                SortBy="CreationTime",
-                SortOrder="Descending",
-                PaginationConfig={"PageSize": _PAGE},
-            )
-            for page in pages:
-                for summary in required(page, f"{stem}Summaries", f"List{stem}s"):
+        request = {
+            "NameContains": part,
+            "StatusEquals": "Completed",
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+        }
+        with aws_call(f"List{self._job.kind}s", step=self._run.step.name):
+            for page in self._job.list_pages(self._run.clients, request, size=_PAGE):
+                for summary in page:
                     name = summary[self._job.name_member]
                     if token.search(name) and name != self._request[self._job.name_member]:
                         ends = [value for member, value in summary.items() if member.endswith("EndTime")]

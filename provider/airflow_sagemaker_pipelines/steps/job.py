@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
@@ -17,6 +16,7 @@ from airflow_sagemaker_pipelines.steps.aws import (
     aws_call,
     error_code,
     error_message,
+    required,
     to_json,
 )
 from airflow_sagemaker_pipelines.steps.cache import cache_key, find_cached
@@ -165,6 +165,11 @@ class SageMakerJob(NamedResource):
     #: Whether the List call takes a status and a part of the name.
     is_listed: ClassVar[bool] = True
 
+    @property
+    def kind(self) -> str:
+        """What AWS calls it in the names of calls and members, such as ``TrainingJob``."""
+        return self.name_member.removesuffix("Name")
+
     def name(self, run: StepRun, *, generation: int) -> str:
         """Return the name of one generation; that of a cached step tells its key attributes."""
         key = cache_key(run)
@@ -212,21 +217,22 @@ class SageMakerJob(NamedResource):
         """
         if not self.is_listed:
             return None
-        kind = operation_name(self.describe).removeprefix("Describe")
-        filters = {"StatusEquals": "InProgress", "MaxResults": _PAGE}
-        if name_contains:
-            filters["NameContains"] = name_contains
-        list_jobs = getattr(clients("sagemaker"), f"{self.describe.replace('describe', 'list', 1)}s")
-        names: set[str] = set()
-        for pages in count(1):
-            answer = list_jobs(**filters)
-            if f"{kind}Summaries" not in answer:
-                raise IncompleteAnswerError(operation=f"List{kind}s", member=f"{kind}Summaries")
-            names.update(summary[self.name_member] for summary in answer[f"{kind}Summaries"])
-            if not answer.get("NextToken"):
-                return Listing(frozenset(names), pages)
-            filters["NextToken"] = answer["NextToken"]
-        raise AssertionError("count() does not end")
+        filters = {"NameContains": name_contains} if name_contains else {}
+        pages = list(self.list_pages(clients, {"StatusEquals": "InProgress", **filters}))
+        return Listing(frozenset(summary[self.name_member] for page in pages for summary in page), len(pages))
+
+    def list_pages(
+        self, clients: Clients, request: Mapping[str, str], *, size: int = _PAGE
+    ) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """List jobs: the summaries of one page after the other, each by one call.
+
+        :param request: what the List calls ask for.
+        :param size: the most summaries of a page.
+        :raises IncompleteAnswerError: if an answer has no list, as a truncated one does.
+        """
+        paginator = clients("sagemaker").get_paginator(f"{self.describe.replace('describe', 'list', 1)}s")
+        for page in paginator.paginate(**request, PaginationConfig={"PageSize": size}):
+            yield required(page, f"{self.kind}Summaries", f"List{self.kind}s")
 
     def reason(self, description: Mapping[str, Any]) -> str | None:
         """Return why the job did not succeed."""

@@ -14,6 +14,7 @@ Two ways to read, for two purposes:
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -102,6 +103,13 @@ class LogRead:
 
     lines: tuple[LogLine, ...] = ()
     note: str | None = None
+
+    def write(self, log: logging.Logger | Any) -> None:
+        """Write it to a task's log, the note as a warning."""
+        for line in self.lines:
+            log.info("%s", line)
+        if self.note:
+            log.warning("%s", self.note)
 
 
 def tail(clients: Clients, source: LogSource, *, lines: int = TAIL_LINES, reason: str | None = None) -> LogRead:

@@ -87,10 +87,7 @@ async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
 
 async def _write(stream: LogStream, connection: AwsConnection, log: logging.Logger) -> None:
     read = await in_thread(lambda: stream.read(shared_clients(connection)))
-    for line in read.lines:
-        log.info("%s", line)
-    if read.note:
-        log.warning("%s", read.note)
+    read.write(log)
 
 
 def _turn(connection: AwsConnection) -> float:

@@ -18,7 +18,7 @@ THREADS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="sagemaker-looks
 def describe(step_type: StepType, connection: AwsConnection, handle: Handle) -> tuple[dict[str, Any] | None, Handle]:
     """Ask for the state of what a step has made.
 
-    :returns: the event if it has ended, and what names it from now on.
+    :returns: how it has ended, ``None`` if it has not; and what names it from now on.
     """
     from airflow_sagemaker_pipelines.steps.registry import runner_of  # noqa: PLC0415
     from airflow_sagemaker_pipelines.steps.status import Verdict  # noqa: PLC0415
@@ -28,8 +28,7 @@ def describe(step_type: StepType, connection: AwsConnection, handle: Handle) -> 
     if not state.verdict.is_final:
         return None, state.handle
     outputs = runner.outputs(clients, state) if state.verdict is Verdict.SUCCEEDED else None
-    event = {"handle": state.handle, "verdict": str(state.verdict), "reason": state.reason, "outputs": outputs}
-    return event, state.handle
+    return {"verdict": str(state.verdict), "reason": state.reason, "outputs": outputs}, state.handle
 
 
 def list_in_progress(step_type: StepType, connection: AwsConnection, name_contains: str) -> Listing | None:

@@ -11,7 +11,7 @@ from .. import s3_side
 from ..crud import Operation
 from ..errors import AwsError, JobError, validation_error
 from ..models import CREATED_BY
-from ..paging import page
+from ..paging import is_between, page
 from .arguments import read_definition
 from .documents import present
 from .store import Pipeline, Version
@@ -137,7 +137,11 @@ def describe(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
 def list_pipelines(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     """ListPipelines."""
     prefix = params.get("PipelineNamePrefix", "")
-    found = [item for item in engine.pipelines.all() if item.name.startswith(prefix) and _is_created(item, params)]
+    found = [
+        item
+        for item in engine.pipelines.all()
+        if item.name.startswith(prefix) and is_between(item.created, params, "Created")
+    ]
     if params.get("ManagedBy") == "AWS":
         found = []
     keys = {"Name": lambda item: item.name, "CreationTime": lambda item: item.created}
@@ -164,7 +168,7 @@ def _pipeline_summary(pipeline: Pipeline) -> dict[str, Any]:
 def list_versions(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     """ListPipelineVersions: newest first unless asked otherwise."""
     pipeline = engine.pipelines.get(params["PipelineName"])
-    found = [version for version in pipeline.versions if _is_created(version, params)]
+    found = [version for version in pipeline.versions if is_between(version.created, params, "Created")]
     keys = {"Number": lambda item: item.number}
     shown, token = page(found, params, defaults=("Number", "Descending"), keys=keys)
     summaries = [
@@ -222,11 +226,6 @@ def _add_aliases(pipeline: Pipeline, version: Version, aliases: Iterable[str]) -
     if len(added) > _MOST_ALIASES:
         raise validation_error(f"A pipeline version has at most {_MOST_ALIASES} aliases.")
     version.aliases = added
-
-
-def _is_created(item: Pipeline | Version, params: Mapping[str, Any]) -> bool:
-    after, before = params.get("CreatedAfter"), params.get("CreatedBefore")
-    return (after is None or item.created > after) and (before is None or item.created < before)
 
 
 OPERATIONS: dict[str, Operation] = {

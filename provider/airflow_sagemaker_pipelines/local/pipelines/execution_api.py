@@ -13,7 +13,7 @@ from airflow_sagemaker_pipelines.definition.resolve import render
 from ..crud import Operation
 from ..errors import AwsError, validation_error
 from ..models import CREATED_BY
-from ..paging import page
+from ..paging import is_between, page
 from . import callbacks
 from .documents import present
 from .execution import Execution, Start
@@ -186,13 +186,10 @@ def describe_definition(engine: Engine, params: Mapping[str, Any]) -> dict[str, 
 def list_executions(engine: Engine, params: Mapping[str, Any]) -> dict[str, Any]:
     """ListPipelineExecutions: newest first unless asked otherwise."""
     pipeline, alias = engine.pipelines.get(params["PipelineName"]), params.get("PipelineVersionAlias")
-    after, before = params.get("CreatedAfter"), params.get("CreatedBefore")
     found = [
         item
         for item in list(pipeline.executions)
-        if (after is None or item.started > after)
-        and (before is None or item.started < before)
-        and (alias is None or alias in item.version.aliases)
+        if is_between(item.started, params, "Created") and (alias is None or alias in item.version.aliases)
     ]
     keys = {"CreationTime": lambda item: item.started, "PipelineExecutionArn": lambda item: item.arn}
     shown, token = page(found, params, defaults=("CreationTime", "Descending"), keys=keys)
