@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Coroutine, Hashable
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Hashable
 from functools import cache, partial
 from importlib import import_module
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseEventTrigger, TaskSuccessEvent, TriggerEvent
 
@@ -24,9 +23,6 @@ from airflow_sagemaker_pipelines.triggers.watch import Watch
 from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from airflow_sagemaker_pipelines.hooks.aws import AwsClients
     from airflow_sagemaker_pipelines.steps.runner import Handle
     from airflow_sagemaker_pipelines.triggers.wait import Outcome
 
@@ -67,6 +63,8 @@ class StepTrigger(BaseEventTrigger):
 
     # Airflow's default for event triggers is not to run in the queue of the task that has deferred to them.
     supports_triggerer_queue = True
+    #: How it looks at what it waits for.
+    watch_type: ClassVar[type[Watch]] = Watch
 
     def __init__(
         self,
@@ -118,25 +116,25 @@ class StepTrigger(BaseEventTrigger):
 
     def shared_stream_key(self) -> Hashable | None:
         """Return what the triggers of one loop have in common."""
-        return _stream_key(self.step_type, self.connection, self.event_queue_url)
+        return _stream_key(self.watch_type, self.step_type, self.connection, self.event_queue_url)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Mapping[Wait, Outcome]]:
-        """Look for all triggers of one key, and tell which of their waits have ended.
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[None]:
+        """Look for all triggers of one key.
+
+        Each learns of its end by its own wait. The stream is empty: Airflow would hand every item to all of them.
 
         :param kwargs: of any of them.
         """
-        watch = _shared_watch(kwargs["step_type"], kwargs["connection"], kwargs["event_queue_url"])
-        async for ended in watch.ends():
-            yield ended
+        watch = _shared_watch(cls.watch_type, kwargs["step_type"], kwargs["connection"], kwargs["event_queue_url"])
+        await watch.look_for_all()
+        yield
 
-    async def filter_shared_stream(
-        self, shared_stream: AsyncIterator[Mapping[Wait, Outcome]]
-    ) -> AsyncIterator[TriggerEvent]:
-        """Wait until the stream tells of this trigger's resource."""
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[None]) -> AsyncIterator[TriggerEvent]:
+        """Wait for the end of this trigger's resource."""
         began = time.monotonic()
-        watch = _shared_watch(self.step_type, self.connection, self.event_queue_url)
-        outcome = await self._outcome(watch, shared_stream)
+        watch = _shared_watch(self.watch_type, self.step_type, self.connection, self.event_queue_url)
+        outcome = await self._outcome(watch, anext(shared_stream, None))
         yield await self._event(outcome, began)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -145,34 +143,37 @@ class StepTrigger(BaseEventTrigger):
         yield await self._event(await self._wait_alone(), began)
 
     async def _wait_alone(self) -> Outcome:
-        watch = _watch(self.step_type, self.connection, self.event_queue_url)
-        ends = watch.ends()
-        try:
-            return await self._outcome(watch, ends)
-        finally:
-            await ends.aclose()  # type: ignore[attr-defined]
+        watch = _watch(self.watch_type, self.step_type, self.connection, self.event_queue_url)
+        return await self._outcome(watch, watch.look_for_all())
 
-    async def _outcome(self, watch: Watch, ends: AsyncIterator[Mapping[Wait, Outcome]]) -> Outcome:
+    async def _outcome(self, watch: Watch, looks: Awaitable[None]) -> Outcome:
         if not self.streams_log:
-            return await self._end_of_wait(watch, ends)
+            return await self._end_of_wait(watch, looks)
         connection = AwsConnection(**self.connection)
         async with streamed_log(StepType(self.step_type), self.handle, connection, since=self.since, log=self.log):
-            return await self._end_of_wait(watch, ends)
+            return await self._end_of_wait(watch, looks)
 
-    async def _end_of_wait(self, watch: Watch, ends: AsyncIterator[Mapping[Wait, Outcome]]) -> Outcome:
+    async def _end_of_wait(self, watch: Watch, looks: Awaitable[None]) -> Outcome:
+        """Wait for the outcome.
+
+        :param looks: what looks for it; it fails if that fails.
+        """
         if self.task_instance is not None:
             _prepare_for_kills()
         wait = self._wait()
         watch.join(wait)
+        looking = asyncio.ensure_future(looks)
         try:
-            async for ended in ends:
-                if wait in ended:
-                    # Some only get their name while they are waited for.
-                    self.handle = wait.handle
-                    return ended[wait]
+            await asyncio.wait({wait.ended, looking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             watch.leave(wait)
-        raise RuntimeError("the looks have ended before what they look for")
+            looking.cancel()
+        if wait.outcome is None:
+            looking.result()
+            raise RuntimeError("the looks have ended before what they look for")
+        # Some only get their name while they are waited for.
+        self.handle = wait.handle
+        return wait.outcome
 
     def _wait(self) -> Wait:
         ti = self.task_instance
@@ -233,9 +234,6 @@ class StepTrigger(BaseEventTrigger):
             return False
         return True
 
-    def _clients(self) -> AwsClients:
-        return shared_clients(AwsConnection(**self.connection))
-
     async def on_kill(self) -> None:
         """Stop the resource, because somebody ended the task while it was deferred.
 
@@ -267,7 +265,8 @@ class StepTrigger(BaseEventTrigger):
         from airflow_sagemaker_pipelines.steps.registry import runner_of  # noqa: PLC0415
 
         try:
-            runner_of(StepType(self.step_type)).stop(self._clients(), self.handle)
+            clients = shared_clients(AwsConnection(**self.connection))
+            runner_of(StepType(self.step_type)).stop(clients, self.handle)
         except AWS_ERRORS as error:
             return error
         return None
@@ -311,14 +310,18 @@ def _prepare_for_kills() -> None:
     _in_background(in_thread(load))
 
 
-def _stream_key(step_type: str, connection: Mapping[str, Any], event_queue_url: str | None) -> Hashable:
-    return ("sagemaker-pipelines", step_type, json.dumps(connection, sort_keys=True), event_queue_url)
+def _stream_key(
+    watch_type: type[Watch], step_type: str, connection: dict[str, Any], event_queue_url: str | None
+) -> Hashable:
+    return ("sagemaker-pipelines", watch_type.__name__, step_type, AwsConnection(**connection).key, event_queue_url)
 
 
-def _shared_watch(step_type: str, connection: dict[str, Any], event_queue_url: str | None) -> Watch:
-    make = partial(_watch, step_type, connection, event_queue_url)
-    return Watch.shared(_stream_key(step_type, connection, event_queue_url), make)
+def _shared_watch(
+    watch_type: type[Watch], step_type: str, connection: dict[str, Any], event_queue_url: str | None
+) -> Watch:
+    make = partial(_watch, watch_type, step_type, connection, event_queue_url)
+    return Watch.shared(_stream_key(watch_type, step_type, connection, event_queue_url), make)
 
 
-def _watch(step_type: str, connection: dict[str, Any], event_queue_url: str | None) -> Watch:
-    return Watch(StepType(step_type), AwsConnection(**connection), event_queue_url=event_queue_url)
+def _watch(watch_type: type[Watch], step_type: str, connection: dict[str, Any], event_queue_url: str | None) -> Watch:
+    return watch_type(StepType(step_type), AwsConnection(**connection), event_queue_url=event_queue_url)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import math
 import time
 from collections.abc import Hashable
@@ -35,18 +35,20 @@ class Wait:
     :param handle: what names the resource.
     :param poll_interval: the most seconds between two looks.
     :param since: Unix time at which the resource was started.
+    :param log: the trigger's, whose lines reach the task's log.
     :param deadline: Unix time after which waiting ends; ``None`` waits on.
     :param recurrence: what tells the same task in other runs: how long it took then is a hint.
-    :param log: the trigger's, whose lines reach the task's log.
     """
 
     handle: Handle
     poll_interval: float
     since: float
+    log: Any
     deadline: float | None = None
     recurrence: Hashable = None
-    log: Any = logging.getLogger(__name__)  # noqa: RUF009 - there is one anyway
     outcome: Outcome | None = None
+    ended: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Done when there is an outcome."""
     failures: int = 0
     denials: int = 0
     next_look: float = 0.0
@@ -99,7 +101,9 @@ class Wait:
         )
 
     def end(self, outcome: Outcome) -> None:
-        """Note what the task is told."""
+        """Note what the task is told, and tell it."""
         self.outcome = outcome
+        if not self.ended.done():
+            self.ended.set_result(None)
         if isinstance(outcome, dict) and outcome.get("outputs") is not None:
             _durations.note(self.recurrence, time.time() - self.since)

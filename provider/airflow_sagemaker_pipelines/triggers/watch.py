@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import AsyncIterator, Coroutine, Hashable, Mapping
+from collections.abc import Coroutine, Hashable
 from contextlib import ExitStack
 from functools import partial
 from os.path import commonprefix
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_sagemaker_pipelines.definition import StepType
-    from airflow_sagemaker_pipelines.steps.runner import Listing
+    from airflow_sagemaker_pipelines.steps.runner import Handle, Listing
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 QUIET_INTERVAL = 300.0
 #: Describe calls of one watch at the same time.
 _AT_ONCE = 8
-#: Seconds that news may wait for more: each costs a step of every task that waits.
-_GATHERING = 0.5
+#: Seconds between two turns, in each of which every wait costs a step.
+_TURN_SECONDS = 0.1
 #: So many failed List calls in a row are told to the tasks that wait.
 _FAILURES_TO_TELL = 3
 #: Seconds until a List call that AWS has refused is tried again: somebody may have permitted it.
@@ -69,7 +69,6 @@ class Watch:
         self._failures = 0
         self._looks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._news_since: float | None = None
 
     @classmethod
     def shared(cls, key: Hashable, make: Callable[[], Watch]) -> Watch:
@@ -111,8 +110,8 @@ class Watch:
         """Poll as usual if there are no events any more."""
         self._changed.set()
 
-    async def ends(self) -> AsyncIterator[Mapping[Wait, Outcome]]:
-        """Look for ever; whenever something has ended, tell all that has and has not been taken note of."""
+    async def look_for_all(self) -> None:
+        """Look for ever; each wait is told of its end."""
         with ExitStack() as listening:
             if self._event_queue_url is not None:
                 heard = EventQueue.heard(self._event_queue_url, self._connection, self)
@@ -121,9 +120,7 @@ class Watch:
             while True:
                 await self._until_due()
                 self._look()
-                if self._is_time_to_tell():
-                    self._news_since = None
-                    yield {wait: wait.outcome for wait in self._waits if wait.outcome is not None}
+                await asyncio.sleep(_TURN_SECONDS)
 
     def _give_up_looks(self) -> None:
         for look in self._looks:
@@ -144,21 +141,11 @@ class Watch:
 
             wait.event_key = event_key(self._step_type, wait.handle)
 
-    def _is_time_to_tell(self) -> bool:
-        if self._news_since is None:
-            return False
-        return not self._looks or _now() - self._news_since >= _GATHERING
-
     async def _until_due(self) -> None:
         """Wait until somebody is due, or something has changed."""
         now = _now()
-        times = [self._due_at(wait) for wait in self._active]
-        if self._news_since is not None:
-            times.append(now + _GATHERING)
-        soonest = min(times, default=math.inf)
+        soonest = min((self._due_at(wait) for wait in self._active), default=math.inf)
         if soonest <= now:
-            # Others get their turn even if there is always something to do.
-            await asyncio.sleep(0)
             return
         self._changed.clear()
         try:
@@ -278,12 +265,17 @@ class Watch:
             outcome = {"verdict": TIMED_OUT}
         if outcome is not None:
             wait.end(outcome)
-            self._news_since = _now() if self._news_since is None else self._news_since
+
+    def ask(self, handle: Handle) -> tuple[dict[str, Any] | None, Handle]:
+        """Ask AWS for the outcome of one wait; it blocks.
+
+        :returns: ``None`` while there is none, and what names the resource from now on.
+        """
+        return looks.describe(self._step_type, self._connection, handle)
 
     async def _outcome(self, wait: Wait) -> Outcome | None:
-        call = partial(looks.describe, self._step_type, self._connection, wait.handle)
         try:
-            event, wait.handle = await in_thread(call, looks.THREADS)
+            event, wait.handle = await in_thread(partial(self.ask, wait.handle), looks.THREADS)
         except Exception as error:  # noqa: BLE001 - it fails the task that waits, not all that do
             return self._describing_failed(wait, error)
         wait.failures = wait.denials = 0
