@@ -22,15 +22,16 @@ from airflow_sagemaker_pipelines.steps.events import (
     event_key,
     event_pattern,
     queue_policy,
-    terminal_resource,
+    resource_to_look_at,
 )
 from airflow_sagemaker_pipelines.steps.job import SageMakerJob
 from airflow_sagemaker_pipelines.steps.registry import runners
 from airflow_sagemaker_pipelines.steps.status import VERDICTS, Verdict
-from tests.steps.types.step_runs import EndpointClients, start, step_run, wait
+from tests.steps.types.step_runs import ROLE, EndpointClients, start, step_run, wait
 
 QUEUE_ARN, RULE_ARN = "arn:aws:sqs:us-east-1:123456789012:q", "arn:aws:events:us-east-1:123456789012:rule/r"
 PACKAGE_ARN = "arn:aws:sagemaker:us-east-2:123456789012:model-package/versionedmp-p-idy6c3e1fiqj/2"
+EXECUTION_ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/myPipeline-123/execution/p4jn9xou8a8s"
 
 #: Excerpts of the events that AWS publishes as examples: detail-type → (source, members of the detail).
 PUBLISHED = {
@@ -74,18 +75,38 @@ PUBLISHED = {
         "aws.emr-serverless",
         {"applicationId": "00f1982r1uukb925", "state": "CREATED"},
     ),
+    "SageMaker Model Building Pipeline Execution Status Change": (
+        "aws.sagemaker",
+        {
+            "currentPipelineExecutionStatus": "Succeeded",
+            "previousPipelineExecutionStatus": "Executing",
+            "pipelineExecutionArn": EXECUTION_ARN,
+        },
+    ),
+    "SageMaker Model Building Pipeline Execution Step Status Change": (
+        "aws.sagemaker",
+        {
+            "stepName": "myprocessingstep1",
+            "stepType": "Processing",
+            "previousStepStatus": "Executing",
+            "currentStepStatus": "Succeeded",
+            "pipelineExecutionArn": EXECUTION_ARN,
+        },
+    ),
 }
 EXPECTED = {
-    "SageMaker Training Job State Change": (StepType.TRAINING, "89c96cc8"),
-    "SageMaker Processing Job State Change": (StepType.PROCESSING, "integ-test"),
-    "SageMaker Transform Job State Change": (StepType.TRANSFORM, "4b52bd8f"),
-    "SageMaker HyperParameter Tuning Job State Change": (StepType.TUNING, "016bffd3"),
-    "SageMaker Endpoint State Change": (StepType.ENDPOINT, "MyEndpoint"),
-    "SageMaker Model Package State Change": (StepType.REGISTER_MODEL, "versionedmp-p-idy6c3e1fiqj/2"),
-    "EMR Step Status Change": (StepType.EMR, "CustomJAR"),
-    "EMR Cluster State Change": (StepType.EMR, "Development Cluster"),
-    "EMR Serverless Job Run State Change": (StepType.EMR_SERVERLESS, "00f1cbn5g4bb0c01"),
-    "EMR Serverless Application State Change": (StepType.EMR_SERVERLESS, "00f1982r1uukb925"),
+    "SageMaker Training Job State Change": "89c96cc8",
+    "SageMaker Processing Job State Change": "integ-test",
+    "SageMaker Transform Job State Change": "4b52bd8f",
+    "SageMaker HyperParameter Tuning Job State Change": "016bffd3",
+    "SageMaker Endpoint State Change": "MyEndpoint",
+    "SageMaker Model Package State Change": "versionedmp-p-idy6c3e1fiqj/2",
+    "EMR Step Status Change": "CustomJAR",
+    "EMR Cluster State Change": "Development Cluster",
+    "EMR Serverless Job Run State Change": "00f1cbn5g4bb0c01",
+    "EMR Serverless Application State Change": "00f1982r1uukb925",
+    "SageMaker Model Building Pipeline Execution Status Change": EXECUTION_ARN,
+    "SageMaker Model Building Pipeline Execution Step Status Change": EXECUTION_ARN,
 }
 #: The shape of each status, where it has another name than its member.
 SHAPES = {
@@ -93,6 +114,8 @@ SHAPES = {
     "EMR Cluster State Change": ("emr", "ClusterState"),
     "EMR Serverless Job Run State Change": ("emr-serverless", "JobRunState"),
     "EMR Serverless Application State Change": ("emr-serverless", "ApplicationState"),
+    "SageMaker Model Building Pipeline Execution Status Change": ("sagemaker", "PipelineExecutionStatus"),
+    "SageMaker Model Building Pipeline Execution Step Status Change": ("sagemaker", "StepStatus"),
 }
 #: Steps that take time, and of which AWS sends no events.
 SILENT = {StepType.AUTO_ML, StepType.INFERENCE_COMPONENT, StepType.JOB}
@@ -112,27 +135,51 @@ def event(detail_type, **changed):
 
 
 @pytest.mark.parametrize("detail_type", PUBLISHED)
-def test_an_event_names_what_has_ended(detail_type):
-    assert terminal_resource(event(detail_type)) == EXPECTED[detail_type]
-    assert terminal_resource(json.dumps(event(detail_type))) == EXPECTED[detail_type]
+def test_an_event_names_what_to_look_at(detail_type):
+    assert resource_to_look_at(event(detail_type)) == EXPECTED[detail_type]
+    assert resource_to_look_at(json.dumps(event(detail_type))) == EXPECTED[detail_type]
 
 
 def test_every_kind_of_event_has_an_example():
     assert {row.detail_type for row in EVENT_TYPES} == set(PUBLISHED)
 
 
-@pytest.mark.parametrize("row", EVENT_TYPES, ids=lambda row: row.detail_type)
-def test_only_statuses_that_end_a_wait_count(row):
+def known_statuses(row):
     service, shape = SHAPES.get(row.detail_type, ("sagemaker", row.status_member))
-    known = set(service_model(service).shape_for(shape).enum)
-    final = {status for status in known if VERDICTS[shape][status].is_final}
+    return set(service_model(service).shape_for(shape).enum)
+
+
+def news(row):
+    """The statuses that somebody who waits wants to hear of."""
+    if row.step_type is None:
+        return known_statuses(row)
+    _, shape = SHAPES.get(row.detail_type, (None, row.status_member))
     if shape == "ApplicationState":
         # Not the end of an application, but of the wait for it.
-        final = {"CREATED", "TERMINATED"}
+        return {"CREATED", "TERMINATED"}
+    return {status for status in known_statuses(row) if VERDICTS[shape][status].is_final}
 
-    told = {status for status in known if terminal_resource(event(row.detail_type, **{row.status_member: status}))}
 
-    assert told == final
+@pytest.mark.parametrize("row", EVENT_TYPES, ids=lambda row: row.detail_type)
+def test_of_jobs_only_the_end_counts_of_executions_every_status(row):
+    told = {
+        status
+        for status in known_statuses(row)
+        if resource_to_look_at(event(row.detail_type, **{row.status_member: status}))
+    }
+
+    assert told == news(row)
+
+
+@pytest.mark.parametrize(
+    ("detail_type", "member"),
+    [
+        ("SageMaker Model Building Pipeline Execution Status Change", "currentPipelineExecutionStatus"),
+        ("SageMaker Model Building Pipeline Execution Step Status Change", "currentStepStatus"),
+    ],
+)
+def test_a_status_that_aws_has_added_is_a_reason_to_look_at_the_execution(detail_type, member):
+    assert resource_to_look_at(event(detail_type, **{member: "Waiting"})) == EXECUTION_ARN
 
 
 @pytest.mark.parametrize(
@@ -140,7 +187,7 @@ def test_only_statuses_that_end_a_wait_count(row):
     [("CREATING", False), ("ROLLING_BACK", False), ("OUT_OF_SERVICE", True), ("UPDATE_ROLLBACK_FAILED", True)],
 )
 def test_endpoints_have_their_statuses_in_events_in_another_spelling(status, ends):
-    found = terminal_resource(event("SageMaker Endpoint State Change", EndpointStatus=status))
+    found = resource_to_look_at(event("SageMaker Endpoint State Change", EndpointStatus=status))
 
     assert (found is not None) is ends
 
@@ -154,6 +201,9 @@ def test_endpoints_have_their_statuses_in_events_in_another_spelling(status, end
         event("EMR Step Status Change", name=""),
         event("EMR Step Status Change", name=7),
         event("EMR Step Status Change", state=["FAILED"]),
+        event("SageMaker Model Building Pipeline Execution Status Change", currentPipelineExecutionStatus=None),
+        event("SageMaker Model Building Pipeline Execution Step Status Change", currentStepStatus=["Failed"]),
+        event("SageMaker Model Building Pipeline Execution Step Status Change", pipelineExecutionArn=None),
         {**event("EMR Step Status Change"), "detail-type": ["EMR Step Status Change"]},
         {},
         "",
@@ -164,7 +214,7 @@ def test_endpoints_have_their_statuses_in_events_in_another_spelling(status, end
     ],
 )
 def test_anything_else_is_nothing(other):
-    assert terminal_resource(other) is None
+    assert resource_to_look_at(other) is None
 
 
 @given(
@@ -188,8 +238,8 @@ def test_anything_else_is_nothing(other):
 )
 def test_no_document_is_an_error(document):
     for form in (document, json.dumps(document)):
-        found = terminal_resource(form)
-        assert found is None or all(isinstance(part, str) and part for part in found)
+        found = resource_to_look_at(form)
+        assert found is None or (isinstance(found, str) and found)
 
 
 # --- the table and the runners
@@ -204,7 +254,7 @@ def test_every_step_that_takes_time_has_events_unless_aws_sends_none():
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in EVENT_TYPES if row.source == "aws.sagemaker"], ids=lambda r: r.step_type
+    "row", [row for row in EVENT_TYPES if row.source == "aws.sagemaker" and row.step_type], ids=lambda r: r.step_type
 )
 def test_the_members_of_events_are_those_that_runners_ask_for(row):
     runner = runners()[row.step_type]
@@ -249,12 +299,12 @@ def make(clients):
 
 
 def receive(clients, queue, wanted, *, seconds=10.0):
-    """Receive until all wanted resources have been told of."""
+    """Receive until all wanted keys have been told of."""
     missing, deadline = set(wanted), time.monotonic() + seconds
     while missing:
         assert time.monotonic() < deadline, f"not told of: {missing}"
         answer = clients("sqs").receive_message(QueueUrl=queue.url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
-        told = {message["Body"]: terminal_resource(message["Body"]) for message in answer.get("Messages", [])}
+        told = {message["Body"]: resource_to_look_at(message["Body"]) for message in answer.get("Messages", [])}
         assert None not in told.values(), told
         missing -= set(told.values())
 
@@ -301,7 +351,7 @@ def test_the_end_of_a_step_reaches_the_queue_under_the_key_of_its_handle(local_s
     ended = wait(run, begun)
 
     assert ended.verdict is verdict
-    receive(clients, queue, {(run.step.type, event_key(kind, state.handle)) for state in (begun, ended)})
+    receive(clients, queue, {event_key(kind, state.handle) for state in (begun, ended)})
 
 
 def test_a_cluster_that_does_not_start_wakes_the_step_that_it_was_made_for(local_sagemaker, clients, make):
@@ -311,7 +361,30 @@ def test_a_cluster_that_does_not_start_wakes_the_step_that_it_was_made_for(local
 
     handle = start(run).handle
 
-    receive(clients, queue, {(StepType.EMR, event_key(StepType.EMR, handle))})
+    receive(clients, queue, {event_key(StepType.EMR, handle)})
+
+
+def test_every_change_of_a_pipeline_execution_reaches_the_queue_under_its_arn(local_sagemaker, clients, make):
+    end = {"Name": "End", "Type": "Fail", "DependsOn": ["Step"], "Arguments": {"ErrorMessage": "it is bad"}}
+    steps = [{"Name": "Step", "Type": "Processing", "Arguments": STEPS["Processing"]}, end]
+    document = json.dumps({"Version": "2020-12-01", "Steps": steps})
+    clients("sagemaker").create_pipeline(PipelineName="Pipe", RoleArn=ROLE, PipelineDefinition=document)
+    queue = make()
+
+    arn = clients("sagemaker").start_pipeline_execution(PipelineName="Pipe")["PipelineExecutionArn"]
+
+    told, deadline = [], time.monotonic() + 20
+    while (None, "Failed") not in told:
+        assert time.monotonic() < deadline, told
+        answer = clients("sqs").receive_message(QueueUrl=queue.url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        details = [json.loads(message["Body"])["detail"] for message in answer.get("Messages", [])]
+        told += [
+            (detail.get("stepName"), detail.get("currentStepStatus") or detail["currentPipelineExecutionStatus"])
+            for detail, message in zip(details, answer.get("Messages", []), strict=True)
+            if resource_to_look_at(message["Body"]) == arn
+        ]
+    assert {(None, "Executing"), ("Step", "Starting"), ("Step", "Executing"), ("Step", "Succeeded")} <= set(told)
+    assert ("End", "Failed") in told
 
 
 def test_making_the_queue_again_changes_nothing(clients, make):
@@ -364,10 +437,9 @@ def test_the_pattern_is_within_eventbridges_limits():
 
 
 @pytest.mark.parametrize("row", EVENT_TYPES, ids=lambda row: row.detail_type)
-def test_the_pattern_lets_through_what_ends_a_wait_and_nothing_else(clients, make, row):
-    service, shape = SHAPES.get(row.detail_type, ("sagemaker", row.status_member))
+def test_the_pattern_lets_through_what_is_a_reason_to_look_and_nothing_else(clients, make, row):
     queue = make()
-    for status in service_model(service).shape_for(shape).enum:
+    for status in known_statuses(row):
         detail = json.dumps({**PUBLISHED[row.detail_type][1], row.status_member: status})
         entry = {"Source": row.source, "DetailType": row.detail_type, "Detail": detail}
         clients("events").put_events(Entries=[entry])
@@ -380,10 +452,8 @@ def test_the_pattern_lets_through_what_ends_a_wait_and_nothing_else(clients, mak
     ):
         bodies += [json.loads(message["Body"]) for message in messages]
 
-    assert {body["detail"][row.status_member] for body in bodies} == row.statuses & set(
-        service_model(service).shape_for(shape).enum
-    )
-    assert {terminal_resource(body) for body in bodies} == {EXPECTED[row.detail_type]}
+    assert {body["detail"][row.status_member] for body in bodies} == news(row)
+    assert {resource_to_look_at(body) for body in bodies} == {EXPECTED[row.detail_type]}
 
 
 def test_the_template_makes_what_the_call_makes(local_sagemaker, clients):

@@ -15,43 +15,16 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.serde import deserialize, serialize
 
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
-from airflow_sagemaker_pipelines.triggers import replies
+from airflow_sagemaker_pipelines.triggers import message_queue
 from airflow_sagemaker_pipelines.triggers.callback import CallbackTrigger
+from airflow_sagemaker_pipelines.triggers.replies import ReplyQueue
 from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 from tests.operators.worker import Server
+from tests.triggers.queues import Queue, until
 
 MESSAGE = {"token": "mine", "pipelineExecutionArn": "arn", "arguments": {"n": 5}, "status": "Executing"}
 KILL = "__airflow_user_action__"
-
-
-class Queue:
-    """A queue of the local endpoint."""
-
-    def __init__(self, local_sagemaker, name):
-        self.client = local_sagemaker.client("sqs")
-        self.url = self.client.create_queue(QueueName=name)["QueueUrl"]
-
-    def send(self, body):
-        text = body if isinstance(body, str) else json.dumps(body)
-        return self.client.send_message(QueueUrl=self.url, MessageBody=text)["MessageId"]
-
-    def succeed(self, token, **outputs):
-        values = [{"Name": name, "Value": value} for name, value in outputs.items()]
-        return self.send({"token": token, "status": "Succeeded", "outputParameters": values})
-
-    def visible(self):
-        """Take out what a receiver would get now."""
-        found = []
-        while batch := self.client.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages"):
-            found += batch
-        return [message["Body"] for message in found]
-
-    def counts(self):
-        """How many messages can be received, and how many are hidden."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        attributes = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
-        return tuple(int(attributes[name]) for name in names)
 
 
 @pytest.fixture
@@ -86,13 +59,6 @@ async def wait_for(trigger, seconds=20):
 
 def event_of(trigger):
     return asyncio.run(wait_for(trigger))
-
-
-async def until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
 
 
 def test_a_triggerer_makes_the_same_trigger_again(trigger_of):
@@ -160,6 +126,16 @@ def test_messages_that_nobody_here_waits_for_can_be_received_by_others_at_once(t
     assert {json.loads(body)["token"] for body in left if body.startswith("{")} == set(others)
 
 
+def test_a_message_of_any_form_does_no_harm(trigger_of, answers, caplog):
+    # Python cannot read so many brackets.
+    for body in ("[" * 100_000, "null", '{"token": 7}', '{"token": "mine", "status": ["Succeeded"]}'):
+        answers.send(body)
+    answers.succeed("mine")
+
+    assert event_of(trigger_of())["verdict"] == "succeeded"
+    assert caplog.text.count("no reply to a callback") == 4
+
+
 def test_a_reply_behind_many_stale_ones_is_found(trigger_of, answers):
     # A queue may give its oldest messages again and again.
     for number in range(45):
@@ -186,13 +162,13 @@ def test_many_tasks_share_the_receiving_from_one_queue(local_sagemaker, trigger_
 
     assert [event["outputs"] for event in events] == [{"me": token} for token in tokens]
     assert answers.counts() == (0, 0)
-    assert not replies.ReplyQueue._open
+    assert not message_queue.MessageQueue._open
 
 
 def test_a_look_at_a_queue_is_one_call_however_many_wait(trigger_of, monkeypatch):
     calls = []
-    receive = replies.ReplyQueue._receive
-    monkeypatch.setattr(replies.ReplyQueue, "_receive", lambda queue: calls.append(1) or receive(queue))
+    receive = ReplyQueue._receive
+    monkeypatch.setattr(ReplyQueue, "_receive", lambda queue: calls.append(1) or receive(queue))
 
     async def wait_in_vain():
         waits = [asyncio.ensure_future(wait_for(trigger_of(f"token{number}"))) for number in range(20)]
@@ -232,7 +208,7 @@ def test_a_second_reply_to_a_token_does_no_harm(trigger_of, answers):
 
 
 def test_a_task_that_joins_while_the_queue_is_left_to_others_need_not_wait_for_that(trigger_of, answers, monkeypatch):
-    monkeypatch.setattr(replies, "_FIRST_PAUSE", 60)
+    monkeypatch.setattr(message_queue, "_FIRST_PAUSE", 60)
     answers.succeed("later")
 
     async def join():

@@ -1,4 +1,4 @@
-"""What EventBridge tells of the things that steps make, and the queue that it tells it to.
+"""What EventBridge tells of pipeline executions and of what steps make, and the queue that it tells it to.
 
 AWS delivers the events of SageMaker, EMR and EMR Serverless by best effort: a few are lost, some come twice or late.
 An event is a reason to ask AWS for the state, never the state itself.
@@ -31,26 +31,31 @@ QUEUE_ATTRIBUTES: Mapping[str, int | bool] = {
 
 _STATEMENT = "EventBridge"
 _TARGET = "queue"
+_DESCRIPTION = "Tells Airflow what happens in SageMaker pipeline executions, and when jobs of steps have ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventType:
-    """Events that wake steps of one type.
+    """Events that wake steps of one type, or who waits for a pipeline execution.
 
-    :param step_type: the type.
+    :param step_type: the type; ``None`` for executions that SageMaker orchestrates.
     :param source: the service.
     :param detail_type: what EventBridge calls them.
     :param name_member: the member of the event's detail that names the thing.
     :param status_member: the member with its status.
-    :param statuses: those that are news for somebody who waits.
+    :param statuses: those that are news for somebody who waits; ``None`` if every change is.
     """
 
-    step_type: StepType
+    step_type: StepType | None
     source: str
     detail_type: str
     name_member: str
     status_member: str
-    statuses: frozenset[str]
+    statuses: frozenset[str] | None
+
+    def is_news(self, status: Any) -> bool:
+        """Whether a status is a reason to look."""
+        return isinstance(status, str) and (self.statuses is None or status in self.statuses)
 
 
 def _final(shape: str) -> frozenset[str]:
@@ -72,6 +77,18 @@ def _sagemaker(step_type: StepType, words: str, stem: str, **more: Any) -> Event
         **more,
     }
     return EventType(step_type=step_type, **columns)
+
+
+def _execution(words: str, status_member: str) -> EventType:
+    # One look, at the list of an execution's steps, shows the news of all of them.
+    return EventType(
+        step_type=None,
+        source="aws.sagemaker",
+        detail_type=f"SageMaker Model Building Pipeline Execution {words}Status Change",
+        name_member="pipelineExecutionArn",
+        status_member=status_member,
+        statuses=None,
+    )
 
 
 #: All that AWS documents. There is none for AutoML jobs, inference components and jobs of CreateJob.
@@ -122,10 +139,12 @@ EVENT_TYPES: tuple[EventType, ...] = (
         status_member="state",
         statuses=frozenset({"CREATED", "TERMINATED"}),
     ),
+    _execution("", "currentPipelineExecutionStatus"),
+    _execution("Step ", "currentStepStatus"),
 )
 
 _BY_DETAIL_TYPE = {row.detail_type: row for row in EVENT_TYPES}
-_KINDS = frozenset(row.step_type for row in EVENT_TYPES)
+_KINDS = frozenset(row.step_type for row in EVENT_TYPES if row.step_type)
 #: Checks are processing jobs.
 _KIND_OF = {StepType.QUALITY_CHECK: StepType.PROCESSING, StepType.CLARIFY_CHECK: StepType.PROCESSING}
 
@@ -133,26 +152,29 @@ _KIND_OF = {StepType.QUALITY_CHECK: StepType.PROCESSING, StepType.CLARIFY_CHECK:
 # --- events
 
 
-def terminal_resource(event: str | Mapping[str, Any]) -> tuple[StepType, str] | None:
-    """Return what an event is about, if it tells that there is nothing more to wait for.
+def resource_to_look_at(event: str | Mapping[str, Any]) -> str | None:
+    """Return what an event is about, if it is a reason to look at it.
+
+    News of a pipeline execution or of one of its steps is: any change of status. Of what a step has made, only what
+    tells that there is nothing more to wait for is.
 
     :param event: the event, or the body of the SQS message that holds it.
-    :returns: the step type, and the key that :func:`event_key` gives for the same thing; ``None`` for any other event,
-        and for what is no event. The step type of a check is ``Processing``. Never raises.
+    :returns: the ARN of the execution, or the key that :func:`event_key` gives for what a step has made; ``None`` for
+        any other event, and for what is no event. Never raises.
     """
     document = _document(event) if isinstance(event, str) else event
     detail_type, detail = (_get(document, member) for member in ("detail-type", "detail"))
     row = _BY_DETAIL_TYPE.get(detail_type) if isinstance(detail_type, str) else None
     if row is None or _get(document, "source") != row.source:
         return None
-    status, name = _get(detail, row.status_member), _get(detail, row.name_member)
-    if not (isinstance(status, str) and status in row.statuses and isinstance(name, str) and name):
+    name = _get(detail, row.name_member)
+    if not (row.is_news(_get(detail, row.status_member)) and isinstance(name, str) and name):
         return None
-    return row.step_type, _key(row.step_type, name)
+    return _key(row.step_type, name)
 
 
 def event_key(step_type: StepType | str, handle: Handle) -> str | None:
-    """Return the key that :func:`terminal_resource` gives for what a step has made.
+    """Return the key that :func:`resource_to_look_at` gives for what a step has made.
 
     It changes with the handle: an EMR Serverless step waits for its application first, and then for its job run.
 
@@ -167,7 +189,7 @@ def event_key(step_type: StepType | str, handle: Handle) -> str | None:
     return _key(kind, str(name)) if name else None
 
 
-def _key(kind: StepType, name: str) -> str:
+def _key(kind: StepType | None, name: str) -> str:
     # A model package is known by its ARN, or without a group by its name too; ARNs are in lower case.
     return name.rsplit(":model-package/", 1)[-1].lower() if kind is StepType.REGISTER_MODEL else name
 
@@ -187,14 +209,14 @@ def _get(node: Any, member: str) -> Any:
 
 
 def event_pattern() -> dict[str, Any]:
-    """Return the pattern of a rule that matches what :func:`terminal_resource` understands, and nothing else."""
+    """Return the pattern of a rule that matches what :func:`resource_to_look_at` understands, and nothing else."""
     statuses: dict[str, set[str]] = {}
     for row in EVENT_TYPES:
-        statuses.setdefault(row.status_member, set()).update(row.statuses)
+        statuses.setdefault(row.status_member, set()).update(row.statuses or ())
     return {
         "source": sorted({row.source for row in EVENT_TYPES}),
         "detail-type": [row.detail_type for row in EVENT_TYPES],
-        "detail": {"$or": [{member: sorted(found)} for member, found in statuses.items()]},
+        "detail": {"$or": [{member: sorted(found) or [{"exists": True}]} for member, found in statuses.items()]},
     }
 
 
@@ -220,7 +242,7 @@ def cloudformation_template(*, queue_name: str, rule_name: str) -> dict[str, Any
     queue_arn, rule_arn = {"Fn::GetAtt": ["Queue", "Arn"]}, {"Fn::GetAtt": ["Rule", "Arn"]}
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": "Tells Airflow when jobs of SageMaker Pipelines steps have ended.",
+        "Description": f"{_DESCRIPTION}.",
         "Resources": {
             "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": queue_name, **QUEUE_ATTRIBUTES}},
             "QueuePolicy": {
@@ -253,12 +275,13 @@ def create_event_queue(clients: Clients, *, queue_name: str, rule_name: str) -> 
     """Make the queue and the rule that feeds it, or bring what exists up to date.
 
     Called again, or after it was cut short, it does what is missing. An existing queue keeps its attributes and the
-    other statements of its policy; an existing rule gets the pattern, and keeps its other targets.
+    other statements of its policy; an existing rule gets the pattern, and keeps its other targets. So a rule that an
+    earlier version made learns of events that are new here.
 
     Takes the permissions ``sqs:GetQueueUrl``, ``sqs:CreateQueue``, ``sqs:GetQueueAttributes``,
     ``sqs:SetQueueAttributes``, ``events:PutRule`` and ``events:PutTargets``.
 
-    :param clients: of the account and region in which the steps' jobs run.
+    :param clients: of the account and region in which the pipelines run.
     :param queue_name: the queue's name; no FIFO queue.
     :param rule_name: the name of the rule on the default event bus.
     :raises botocore.exceptions.ClientError: if AWS refuses.
@@ -272,7 +295,7 @@ def create_event_queue(clients: Clients, *, queue_name: str, rule_name: str) -> 
         Name=rule_name,
         EventPattern=json.dumps(event_pattern(), separators=(",", ":")),
         State="ENABLED",
-        Description="Tells Airflow when jobs of SageMaker Pipelines steps have ended",
+        Description=_DESCRIPTION,
     )["RuleArn"]
     policy = _merged(attributes.get("Policy"), queue_policy(queue_arn, rule_arn))
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})

@@ -35,25 +35,19 @@ def parse_reply(body: str) -> Reply:
 
     :raises ValueError: if it is no reply; the message says why.
     """
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    if not isinstance(document, Mapping):
-        # Of the text, so no TypeError.
-        raise ValueError("it is not a JSON object")  # noqa: TRY004
-    token = _member(document, "token", "callbackToken")
+    document = read_object(body)
+    token = read_member(document, "token", "callbackToken")
     if not isinstance(token, str) or not token:
         raise ValueError("it has no token")
-    status = _member(document, "status")
+    status = read_member(document, "status")
     meaning = verdict("StepStatus", status)
     if meaning not in {Verdict.SUCCEEDED, Verdict.FAILED}:
         raise ValueError(f"its status is {json.dumps(status)[:80]}, neither 'Succeeded' nor 'Failed'")
-    reason = _member(document, "failureReason")
+    reason = read_member(document, "failureReason")
     return Reply(
         token=token,
         verdict=meaning,
-        outputs=output_values(_member(document, "outputParameters")),
+        outputs=output_values(read_member(document, "outputParameters")),
         reason=None if reason is None else str(reason),
     )
 
@@ -69,14 +63,29 @@ def output_values(node: Any) -> dict[str, Any]:
         return dict(node)
     if not isinstance(node, list) or not all(isinstance(item, Mapping) for item in node):
         raise ValueError("its output parameters are neither a list of names and values nor an object")
-    names = [_member(item, "name") for item in node]
+    names = [read_member(item, "name") for item in node]
     if not all(isinstance(name, str) for name in names):
         raise ValueError("one of its output parameters has no name")
-    return {name: _member(item, "value") for name, item in zip(names, node, strict=True)}
+    return {name: read_member(item, "value") for name, item in zip(names, node, strict=True)}
 
 
-def _member(document: Mapping[str, Any], *keys: str) -> Any:
-    """Return the first member that is there, by its key in camel or in Pascal case."""
+def read_object(body: str) -> Mapping[str, Any]:
+    """Read the JSON object in the body of a message.
+
+    :raises ValueError: if it is anything else.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, Mapping):
+        # Of the text, so no TypeError.
+        raise ValueError("it is not a JSON object")  # noqa: TRY004
+    return document
+
+
+def read_member(document: Mapping[str, Any], *keys: str) -> Any:
+    """Return the first member that is there, by its key in camel or in Pascal case; ``None`` if there is none."""
     for key in keys:
         for spelling in (key, key[0].upper() + key[1:]):
             if spelling in document:

@@ -59,7 +59,7 @@ class CallbackTrigger(StepTrigger):
             return {"verdict": TIMED_OUT}
         except AWS_ERRORS as error:
             return {"verdict": REFUSED, "reason": f"{self.reply_queue_url}: {error_message(error)}"}
-        reply = received.reply
+        reply = received.message
         failed = reply.verdict is Verdict.FAILED
         event = {
             "verdict": str(reply.verdict),

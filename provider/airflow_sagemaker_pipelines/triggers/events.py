@@ -1,4 +1,4 @@
-"""Waiting by events: an SQS queue that EventBridge feeds tells which job may have ended.
+"""Waiting by events: an SQS queue that EventBridge feeds tells which job or execution has news.
 
 An event is a reason to look, not a result, so duplicates, late ones and forged ones do no harm. One that is lost
 costs minutes, as everything is looked at now and then in any case.
@@ -7,7 +7,6 @@ costs minutes, as everything is looked at now and then in any case.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -75,7 +74,7 @@ class EventQueue:
     def heard(cls, url: str, connection: AwsConnection, listener: Listener) -> Iterator[EventQueue]:
         """Receive from a queue as long as somebody listens."""
         loop = asyncio.get_running_loop()
-        key = (loop, url, json.dumps(connection.serialize(), sort_keys=True))
+        key = (loop, url, connection.key)
         queue = cls._open.get(key)
         if queue is None:
             queue = cls._open[key] = cls(url, connection)
@@ -129,13 +128,13 @@ class EventQueue:
 
     def _hear(self, message: Mapping[str, Any]) -> bool:
         """Tell the listeners of a message; return whether it has done its work."""
-        from airflow_sagemaker_pipelines.steps.events import terminal_resource  # noqa: PLC0415
+        from airflow_sagemaker_pipelines.steps.events import resource_to_look_at  # noqa: PLC0415
 
-        resource = terminal_resource(message["Body"])
+        resource = resource_to_look_at(message["Body"])
         if resource is None:
             return True
         # Every listener hears it: two DAGs may wait for one endpoint. A namesake of another type costs one look.
-        heard = [listener.hear(resource[1]) for listener in self._listeners]
+        heard = [listener.hear(resource) for listener in self._listeners]
         return any(heard) or time.time() - int(message["Attributes"]["SentTimestamp"]) / 1000 > _KEPT_SECONDS
 
     def _put_away(self, messages: Sequence[Mapping[str, Any]], unheard: Sequence[Mapping[str, Any]]) -> None:
