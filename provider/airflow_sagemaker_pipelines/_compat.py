@@ -8,13 +8,31 @@ if TYPE_CHECKING:
     from airflow.sdk import RetryPolicy
     from airflow.sdk.bases.skipmixin import SkipMixin
     from airflow.sdk.definitions.retry_policy import RetryDecision
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferralError
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowRescheduleException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        TaskDeferralError,
+    )
 else:
     try:
         from airflow.sdk.bases.skipmixin import SkipMixin
-        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferralError
+        from airflow.sdk.exceptions import (
+            AirflowFailException,
+            AirflowRescheduleException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+            TaskDeferralError,
+        )
     except ImportError:  # Airflow 3.1
-        from airflow.exceptions import AirflowFailException, AirflowSkipException, TaskDeferralError
+        from airflow.exceptions import (
+            AirflowFailException,
+            AirflowRescheduleException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+            TaskDeferralError,
+        )
         from airflow.providers.standard.utils.skipmixin import SkipMixin
     try:
         from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
@@ -28,9 +46,15 @@ else:
 #: Whether tasks take a ``retry_policy`` (Airflow 3.3).
 HAS_RETRY_POLICIES: bool = RetryDecision is not None
 
+#: Whether tasks may begin in the triggerer with all that they need there (Airflow 3.3).
+STARTS_FROM_TRIGGER: bool = HAS_RETRY_POLICIES
+
 __all__ = [
     "HAS_RETRY_POLICIES",
+    "STARTS_FROM_TRIGGER",
     "AirflowFailException",
+    "AirflowRescheduleException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
     "RetryDecision",
     "RetryPolicy",

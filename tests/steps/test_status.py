@@ -19,6 +19,9 @@ SERVICES = {
 #: What is a success, where it is not "Completed".
 SUCCESSES = {
     "StepStatus": {"Succeeded"},
+    # Told apart by the status itself.
+    "PipelineExecutionStatus": {"Succeeded", "CompletedWithFailures"},
+    "ModelApprovalStatus": {"Approved"},
     "EndpointStatus": {"InService"},
     "InferenceComponentStatus": {"InService"},
     "StepState": {"COMPLETED"},

@@ -62,6 +62,15 @@ VERDICTS: Mapping[str, Mapping[str, Verdict]] = {
         "Failed": _FAILED,
         "Succeeded": _SUCCEEDED,
     },
+    "PipelineExecutionStatus": {
+        "Executing": _RUNNING,
+        "Stopping": Verdict.STOPPING,
+        "Stopped": _STOPPED,
+        "Failed": _FAILED,
+        "Succeeded": _SUCCEEDED,
+        # Every failure was handled by a step that waited for it. Who must tell the two apart has the status itself.
+        "CompletedWithFailures": _SUCCEEDED,
+    },
     "ModelPackageStatus": {
         "Pending": _RUNNING,
         "InProgress": _RUNNING,
@@ -69,6 +78,8 @@ VERDICTS: Mapping[str, Mapping[str, Verdict]] = {
         "Failed": _FAILED,
         "Deleting": _STOPPED,
     },
+    # A decision that people make; what they reject is a failure to who waits for their approval.
+    "ModelApprovalStatus": {"PendingManualApproval": _RUNNING, "Approved": _SUCCEEDED, "Rejected": _FAILED},
     "EndpointStatus": {
         "Creating": _RUNNING,
         "Updating": _RUNNING,
