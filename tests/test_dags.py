@@ -182,7 +182,7 @@ def test_a_bad_definition_is_refused_before_there_is_a_dag():
 
 
 def test_an_unknown_orchestrator_is_refused():
-    with pytest.raises(ValueError, match="orchestrator must be 'airflow', not 'argo'"):
+    with pytest.raises(ValueError, match="orchestrator must be 'airflow' or 'sagemaker', not 'argo'"):
         pipeline_dag("abalone", definition(training("Train")), orchestrator="argo")
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_sagemaker_pipelines.dags import pipeline_dag, pipeline_task_group
+    from airflow_sagemaker_pipelines.dags import pipeline_dag, pipeline_task_group, watch_pipeline_execution
     from airflow_sagemaker_pipelines.definition import (
         PipelineDefinitionError,
         PipelineParameterError,
@@ -21,6 +21,7 @@ __all__ = [
     "load_definition",
     "pipeline_dag",
     "pipeline_task_group",
+    "watch_pipeline_execution",
 ]
 
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "load_definition": "definition",
     "pipeline_dag": "dags",
     "pipeline_task_group": "dags",
+    "watch_pipeline_execution": "dags",
 }
 
 

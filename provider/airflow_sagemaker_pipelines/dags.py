@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule
 
-from airflow_sagemaker_pipelines.definition import DefinitionSource, ForEachStep, load_definition
+from airflow_sagemaker_pipelines.definition import (
+    DefinitionSource,
+    ForEachStep,
+    PipelineDefinition,
+    load_definition,
+)
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.operators.admission import handled_steps, looks_upstream
 from airflow_sagemaker_pipelines.operators.condition import SageMakerConditionOperator
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.step import MAX_WAIT_SECONDS
-from airflow_sagemaker_pipelines.operators.translator import Override, StepTasks, StepTranslator, check_overrides
+from airflow_sagemaker_pipelines.operators.translator import (
+    Override,
+    StepTasks,
+    StepTranslator,
+    WatchedStepTranslator,
+    check_overrides,
+    refuse_replacements,
+)
 from airflow_sagemaker_pipelines.params import pipeline_params
 
 if TYPE_CHECKING:
+    from airflow_sagemaker_pipelines.executions.deployment import Deploy
     from airflow_sagemaker_pipelines.operators.fulfilment import Fulfilment
 
-Orchestrator = Literal["airflow"]
+Orchestrator = Literal["airflow", "sagemaker"]
 Waiting = Literal["polling", "events"]
 
 
@@ -48,6 +61,10 @@ def pipeline_dag(
     callbacks: Mapping[str, Fulfilment] | None = None,
     experiments: bool = True,
     max_parallel_steps: int | None = None,
+    deploy: Deploy = "upsert",
+    pipeline_version: str | int | None = None,
+    execution_display_name: str | None = None,
+    describe_steps: bool = False,
     overrides: Mapping[str, Override] | None = None,
     translator: StepTranslator | None = None,
     **dag_arguments: Any,
@@ -60,8 +77,10 @@ def pipeline_dag(
     :param dag_id: the DAG's id.
     :param definition: a path, JSON text, a dict, or an object with ``.definition()`` such as the SageMaker SDK's
         ``Pipeline``.
-    :param orchestrator: who walks the graph: ``"airflow"``, each task makes its own SageMaker call.
-    :param role_arn: the role for jobs and models that name none; SageMaker uses the pipeline's.
+    :param orchestrator: who walks the graph: with ``"airflow"`` each task makes its own SageMaker call; with
+        ``"sagemaker"`` task ``start-pipeline-execution`` starts an execution of the pipeline, each task watches one
+        step of it, and task ``pipeline-execution`` carries its verdict.
+    :param role_arn: the role for jobs and models that name none, and of the pipeline.
     :param parameters: values for parameters; text may hold Jinja.
     :param pipeline_name: ``Execution.PipelineName``; default: the DAG's id, in the characters that SageMaker allows.
     :param aws_conn_id: the Airflow connection to AWS.
@@ -90,7 +109,15 @@ def pipeline_dag(
         Experiments. Switch it off where the region or the role has none.
     :param max_parallel_steps: how many steps of a run may be at work at once: Airflow's ``max_active_tasks``. Airflow
         does not count tasks that wait in the triggerer. To bound the jobs on AWS, give the steps a pool that counts
-        them: ``airflow pools set --include-deferred sagemaker 4 ""`` and ``default_args={"pool": "sagemaker"}``.
+        them: ``airflow pools set --include-deferred sagemaker 4 ""`` and ``default_args={"pool": "sagemaker"}``. With
+        ``orchestrator="sagemaker"`` it is the execution's ``MaxParallelExecutionSteps``.
+    :param deploy: what the start does with the pipeline in SageMaker, with ``orchestrator="sagemaker"`` only, as are
+        the next three: ``"upsert"`` creates or updates it when it differs from the definition, ``"require"`` fails if
+        it does, ``"never"`` does not look. In any case an execution that runs another definition is stopped at once.
+    :param pipeline_version: the id (a number) or the alias of the pipeline's version to start; default: the latest.
+    :param execution_display_name: the execution's; may hold Jinja. Default: the run's id.
+    :param describe_steps: have the result of a step's task be the Describe answer of what it has made, as it is with
+        ``orchestrator="airflow"``, instead of its entry in ListPipelineExecutionSteps.
     :param overrides: by step name, arguments of its operator (``retries``, ``pool``, ``execution_timeout``, …), or a
         function ``(step, **arguments)`` that makes the operator to use instead.
     :param translator: how steps become tasks.
@@ -103,9 +130,12 @@ def pipeline_dag(
     :raises OverrideError: if ``overrides`` names steps that do not exist.
     :raises CallbackError: if ``callbacks`` names steps that do not exist or are no Callback steps.
     """
-    _check_orchestrator(orchestrator)
+    loaded = load_definition(definition, overridden_steps=tuple(overrides or ()))
+    start = _Start(deploy, pipeline_version, execution_display_name, max_parallel_steps)
     pipeline = Pipeline(
-        definition=load_definition(definition, overridden_steps=tuple(overrides or ())),
+        definition=loaded,
+        start_task_id=_start_task_id(orchestrator, loaded, start),
+        describe_steps=describe_steps,
         name=pipeline_name or _pipeline_name(dag_id),
         role_arn=role_arn,
         connection=_connection(aws_conn_id, region_name, verify, botocore_config),
@@ -121,19 +151,20 @@ def pipeline_dag(
         reads_conf=True,
     )
     dag_arguments.setdefault("dagrun_timeout", timedelta(seconds=MAX_WAIT_SECONDS))
-    if max_parallel_steps is not None:
+    if max_parallel_steps is not None and orchestrator == "airflow":
         dag_arguments.setdefault("max_active_tasks", max_parallel_steps)
     own_params = dict(dag_arguments.get("params") or {})
     dag_arguments["params"] = pipeline_params(pipeline.definition, pipeline.parameters) | own_params
     dag = DAG(dag_id=dag_id, **dag_arguments)
     # Tasks made outside the DAG's context do not copy its params: less to build, less to serialize.
     outside, inside = {"default_args": dag.default_args}, {"dag": dag}
-    tasks = _make_tasks(pipeline, overrides or {}, translator or StepTranslator(), outside, loops=inside)
-    for step_tasks in tasks.values():
-        for task in step_tasks.chain:
-            if task.get_dag() is None:
-                dag.add_task(task)
+    tasks = _make_tasks(pipeline, overrides or {}, translator, outside, loops=inside)
+    frame = _frame(pipeline, tasks, start, outside)
+    for task in (*frame, *(task for step_tasks in tasks.values() for task in step_tasks.chain)):
+        if task.get_dag() is None:
+            dag.add_task(task)
     _connect(pipeline, tasks)
+    _enclose(tasks, frame)
     return dag
 
 
@@ -158,6 +189,11 @@ def pipeline_task_group(
     callback_reply_queue_url: str | None = None,
     callbacks: Mapping[str, Fulfilment] | None = None,
     experiments: bool = True,
+    max_parallel_steps: int | None = None,
+    deploy: Deploy = "upsert",
+    pipeline_version: str | int | None = None,
+    execution_display_name: str | None = None,
+    describe_steps: bool = False,
     overrides: Mapping[str, Override] | None = None,
     translator: StepTranslator | None = None,
     **group_arguments: Any,
@@ -171,11 +207,14 @@ def pipeline_task_group(
     :param group_id: the group's id; also the default of ``pipeline_name``.
     :param group_arguments: any argument of Airflow's ``TaskGroup``.
     """
-    _check_orchestrator(orchestrator)
     loaded = load_definition(definition, overridden_steps=tuple(overrides or ()))
+    start = _Start(deploy, pipeline_version, execution_display_name, max_parallel_steps)
     with TaskGroup(group_id=group_id, **group_arguments) as group:
+        prefix = str(group.child_id(""))  # type: ignore[no-untyped-call]
         pipeline = Pipeline(
             definition=loaded,
+            start_task_id=_start_task_id(orchestrator, loaded, start, prefix),
+            describe_steps=describe_steps,
             name=pipeline_name or _pipeline_name(group_id),
             role_arn=role_arn,
             connection=_connection(aws_conn_id, region_name, verify, botocore_config),
@@ -188,15 +227,147 @@ def pipeline_task_group(
             callbacks=dict(callbacks or {}),
             experiments=experiments,
             parameters=dict(parameters or {}),
-            prefix=str(group.child_id("")),  # type: ignore[no-untyped-call]
+            prefix=prefix,
         )
-        _connect(pipeline, _make_tasks(pipeline, overrides or {}, translator or StepTranslator(), {}, loops={}))
+        tasks = _make_tasks(pipeline, overrides or {}, translator, {}, loops={})
+        frame = _frame(pipeline, tasks, start, {})
+        _connect(pipeline, tasks)
+        _enclose(tasks, frame)
     return group
 
 
-def _check_orchestrator(orchestrator: str) -> None:
-    if orchestrator != "airflow":
-        raise ValueError(f"orchestrator must be 'airflow', not {orchestrator!r}")
+def watch_pipeline_execution(
+    execution_arn: str,
+    definition: DefinitionSource,
+    *,
+    group_id: str = "execution",
+    aws_conn_id: str | None = "aws_default",
+    region_name: str | None = None,
+    verify: bool | str | None = None,
+    botocore_config: Mapping[str, Any] | None = None,
+    poll_interval: float = 15.0,
+    waiting: Waiting = "polling",
+    event_queue_url: str | None = None,
+    stop_on_kill: bool = False,
+    describe_steps: bool = False,
+    overrides: Mapping[str, Override] | None = None,
+    **group_arguments: Any,
+) -> TaskGroup:
+    """Make a TaskGroup that watches an execution which somebody else starts: in Studio, by EventBridge, by the SDK.
+
+    It has the tasks that :func:`pipeline_task_group` has with ``orchestrator="sagemaker"``; its task
+    ``start-pipeline-execution`` only looks whether the execution runs by the definition. Clearing a step makes
+    SageMaker run it again, in that execution or a selective one.
+
+    :param execution_arn: the execution; may hold Jinja, such as ``{{ dag_run.conf["execution_arn"] }}``.
+    :param definition: what the pipeline says: the tasks are made of it, before there is any execution.
+    :param group_id: the group's id.
+    :param stop_on_kill: whether marking a task as failed stops its step's job, and that of ``pipeline-execution`` the
+        whole execution.
+    :param group_arguments: any argument of Airflow's ``TaskGroup``.
+    :returns: the group; for the other parameters see :func:`pipeline_dag`.
+    """
+    loaded = load_definition(definition, overridden_steps=tuple(overrides or ()))
+    start = _Start("never", None, None, None, execution_arn)
+    with TaskGroup(group_id=group_id, **group_arguments) as group:
+        prefix = str(group.child_id(""))  # type: ignore[no-untyped-call]
+        pipeline = Pipeline(
+            definition=loaded,
+            name=_pipeline_name(group_id),
+            start_task_id=_start_task_id("sagemaker", loaded, start, prefix),
+            connection=_connection(aws_conn_id, region_name, verify, botocore_config),
+            poll_interval=poll_interval,
+            event_queue_url=_event_queue(waiting, event_queue_url),
+            stop_on_kill=stop_on_kill,
+            describe_steps=describe_steps,
+            prefix=prefix,
+        )
+        tasks = _make_tasks(pipeline, overrides or {}, None, {}, loops={})
+        frame = _frame(pipeline, tasks, start, {})
+        _connect(pipeline, tasks)
+        _enclose(tasks, frame)
+    return group
+
+
+class _Start(NamedTuple):
+    """What the author says about the start of executions."""
+
+    deploy: Deploy
+    version: str | int | None
+    display_name: str | None
+    max_parallel_steps: int | None
+    execution_arn: str | None = None
+    """Of an execution that somebody else starts."""
+
+
+def _start_task_id(orchestrator: str, definition: PipelineDefinition, start: _Start, prefix: str = "") -> str:
+    """Return the task that starts an execution; none does if Airflow walks the graph.
+
+    :raises ValueError: if the author's settings do not fit together.
+    """
+    if orchestrator == "airflow":
+        return ""
+    if orchestrator != "sagemaker":
+        raise ValueError(f"orchestrator must be 'airflow' or 'sagemaker', not {orchestrator!r}")
+    from airflow_sagemaker_pipelines.operators.executions import check_deploy  # noqa: PLC0415
+    from airflow_sagemaker_pipelines.operators.pipeline_run import START_TASK, own_task_id  # noqa: PLC0415
+
+    check_deploy(start.deploy, has_definition=True, version=start.version)
+    return f"{prefix}{own_task_id(START_TASK, definition.all_steps)}"
+
+
+def _frame(
+    pipeline: Pipeline, tasks: Mapping[str, StepTasks], start: _Start, common: Mapping[str, Any]
+) -> tuple[BaseOperator, ...]:
+    """Make the tasks that start and end an execution; none if Airflow walks the graph."""
+    if not pipeline.start_task_id:
+        return ()
+    from airflow_sagemaker_pipelines.operators.pipeline_run import (  # noqa: PLC0415
+        END_TASK,
+        START_TASK,
+        FindPipelineExecutionOperator,
+        PipelineExecutionOperator,
+        StartPipelineRunOperator,
+        own_task_id,
+    )
+
+    steps = pipeline.definition.all_steps
+    own: dict[str, Any] = {**common, "task_id": own_task_id(START_TASK, steps), "pipeline": pipeline}
+    first: BaseOperator
+    if start.execution_arn is not None:
+        first = FindPipelineExecutionOperator(**own, execution_arn=start.execution_arn)
+    else:
+        first = StartPipelineRunOperator(
+            **own,
+            deploy=start.deploy,
+            version=start.version,
+            display_name=start.display_name,
+            max_parallel_steps=start.max_parallel_steps,
+        )
+    last = PipelineExecutionOperator(
+        **common,
+        task_id=own_task_id(END_TASK, steps),
+        pipeline=pipeline,
+        step_task_ids=[task.task_id for step_tasks in tasks.values() for task in step_tasks.all_tasks],
+        callback_tasks={name: tasks[name].task.task_id for name in pipeline.callbacks},
+        # It begins with the execution: to wait for the steps, it would have to outlive those that fail.
+        trigger_rule=TriggerRule.ONE_SUCCESS,
+    )
+    return first, last
+
+
+def _enclose(tasks: Mapping[str, StepTasks], frame: Sequence[BaseOperator]) -> None:
+    """Put all steps between the task that starts an execution and the one that ends it."""
+    if not frame:
+        return
+    first, last = frame
+    _draw_edge(first, last)
+    for step_tasks in tasks.values():
+        chain = step_tasks.chain
+        if not chain[0].upstream_task_ids:
+            _draw_edge(first, chain[0])
+        if not chain[-1].downstream_task_ids:
+            _draw_edge(chain[-1], last)
 
 
 def _event_queue(waiting: str, url: str | None) -> str | None:
@@ -235,7 +406,7 @@ def _pipeline_name(name: str) -> str:
 def _make_tasks(
     pipeline: Pipeline,
     overrides: Mapping[str, Override],
-    translator: StepTranslator,
+    translator: StepTranslator | None,
     common: Mapping[str, Any],
     *,
     loops: Mapping[str, Any],
@@ -247,6 +418,9 @@ def _make_tasks(
     """
     definition = pipeline.definition
     check_overrides(overrides, definition)
+    if pipeline.start_task_id:
+        refuse_replacements(overrides)
+    translator = translator or (WatchedStepTranslator() if pipeline.start_task_id else StepTranslator())
     if pipeline.callbacks:
         from airflow_sagemaker_pipelines.operators.fulfilment import check_callbacks  # noqa: PLC0415
 

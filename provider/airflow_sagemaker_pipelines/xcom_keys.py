@@ -14,3 +14,10 @@ DEFINITION_KEY = "sagemaker_definition"
 #: How the task ended where Airflow only knows "failed".
 OUTCOME_KEY = "sagemaker_outcome"
 STOPPED = "stopped"
+
+#: The execution of the SageMaker pipeline that a run is in, and what its tasks have seen of it.
+EXECUTION_KEY = "sagemaker_execution"
+SEEN_KEY = "sagemaker_seen"
+
+#: By which callback SageMaker asks for the work of a Callback step, and with which arguments.
+CALLBACK_KEY = "sagemaker_callback"

@@ -42,6 +42,7 @@ def prepare(endpoint: Any, corpus: Corpus, values: dict[str, Any], *, dag_id: st
     _put_analysis_configs(s3, corpus)
     _put_result_files(s3, corpus, values, execution_id(dag_id, run_id, ""))
     _make_functions(endpoint, corpus, region)
+    _make_queues(endpoint.client("sqs", region_name=region), corpus)
     _make_approved_packages(endpoint.client("sagemaker", region_name=region), corpus)
     _make_deployments(endpoint.client("sagemaker", region_name=region), corpus)
     _make_clusters(endpoint, corpus, region)
@@ -165,6 +166,13 @@ def _make_functions(endpoint: Any, corpus: Corpus, region: str) -> None:
         # The function is of the definition's account, whichever that is.
         backend = lambda_backends[ACCOUNT][region]
         backend._lambdas._arns[arn] = backend.get_function(name)
+
+
+def _make_queues(client: Any, corpus: Corpus) -> None:
+    """Make the queues into which SageMaker puts the messages of Callback steps."""
+    urls = {text_of(corpus, step["SqsQueueUrl"], "") for step in corpus.steps.values() if step["Type"] == "Callback"}
+    for url in sorted(urls):
+        client.create_queue(QueueName=url.rsplit("/", 1)[-1])
 
 
 def _make_approved_packages(client: Any, corpus: Corpus) -> None:

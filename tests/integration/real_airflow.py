@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,15 @@ class Api(AirflowApi):
         """The DAG's runs."""
         return list(self._call("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns")["dag_runs"])
 
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """What the UI's button does."""
+        # The answer is empty.
+        self._http.delete(self._run_path(dag_id, run_id)).raise_for_status()
+
+    def backfills(self, dag_id: str) -> list[dict[str, Any]]:
+        """The DAG's backfills."""
+        return list(self._call("GET", f"/api/v2/backfills?dag_id={quote(dag_id)}")["backfills"])
+
     def task_instance(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         """One task instance, with its rendered fields."""
         return dict(self._call("GET", self._task(dag_id, run_id, task_id)))
@@ -40,6 +50,22 @@ class Api(AirflowApi):
     def mark_failed(self, dag_id: str, run_id: str, task_id: str) -> None:
         """What the UI's button does."""
         self._call("PATCH", self._task(dag_id, run_id, task_id), {"new_state": "failed"})
+
+    def mark_run_failed(self, dag_id: str, run_id: str) -> None:
+        """What the UI's button does."""
+        self._call("PATCH", self._run_path(dag_id, run_id), {"state": "failed"})
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Clear tasks with all that comes after them, whatever their state, as the UI does; all of the run if none."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "only_failed": False,
+            "include_downstream": True,
+            "reset_dag_runs": True,
+        }
+        chosen = {"task_ids": list(task_ids)} if task_ids else {}
+        self._call("POST", f"/api/v2/dags/{quote(dag_id)}/clearTaskInstances", body | chosen)
 
     def _task(self, dag_id: str, run_id: str, task_id: str) -> str:
         return f"{self._run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}"
@@ -81,6 +107,13 @@ class RealAirflow:
         """How often the endpoint was asked for each operation."""
         return dict(_ask(f"{self.endpoint.url}/_local/calls"))
 
+    def cli(self, *arguments: str) -> None:
+        """Run an ``airflow`` command; fail with its output when it fails."""
+        command = python("-m", "airflow", *arguments)
+        done = subprocess.run(command, env=self.env, cwd=self.home, capture_output=True, timeout=120, check=False)
+        output = (done.stdout + done.stderr).decode(errors="replace")
+        assert done.returncode == 0, f"airflow {' '.join(arguments)}:\n{output[-5000:]}"
+
     def start_dags_test(self, dag_id: str) -> DagsTest:
         """Start ``airflow dags test`` on a database of its own."""
         home = self.home / "dags-test"
@@ -111,10 +144,13 @@ class DagsTest:
 
 
 @contextmanager
-def real_airflow(home: Path, *, rules: list[dict[str, Any]]) -> Iterator[RealAirflow]:
+def real_airflow(
+    home: Path, *, rules: list[dict[str, Any]], settings: Mapping[str, str] | None = None
+) -> Iterator[RealAirflow]:
     """Start everything, and stop it in the end.
 
     :param rules: for the endpoint's jobs.
+    :param settings: more of Airflow's, such as ``DATABASE__SQL_ALCHEMY_CONN``.
     """
     # A package that is found by PYTHONPATH is found from other working directories, too.
     path = os.pathsep.join(str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(":") if entry)
@@ -125,6 +161,7 @@ def real_airflow(home: Path, *, rules: list[dict[str, Any]]) -> Iterator[RealAir
         endpoint.s3().create_bucket(Bucket="lake")
         port = free_port()
         env = airflow_environment(home, DAGS, port, endpoint.url) | ({"PYTHONPATH": path} if path else {})
+        env |= {f"AIRFLOW__{name}": value for name, value in (settings or {}).items()}
         started = start_airflow(components, interrupts, home, env, port)
         api = Api(started.url)
         api.log_in()

@@ -92,7 +92,7 @@ def scenarios(files, corpus=corpus_of):
 @pytest.fixture(autouse=True)
 def clients_of_the_process(monkeypatch):
     """Let all tasks use the same clients: a new one takes longer than all else that most steps do."""
-    monkeypatch.setattr("airflow_sagemaker_pipelines.operators.step.AwsClients", shared_clients)
+    monkeypatch.setattr("airflow_sagemaker_pipelines.operators.base.AwsClients", shared_clients)
 
 
 runs = count()
@@ -104,11 +104,14 @@ def failures():
     return {}
 
 
-def run_corpus(endpoint, corpus, values, failures, replaced=()):
+def run_corpus(endpoint, corpus, values, failures, replaced=(), *, default_args=None, expect=None, **arguments):
     # Results of function steps lie below the execution's id, which comes from the run's.
     started = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=next(runs))
     dag_id = f"{corpus.name}-{started:%d%H}"
-    prepare(endpoint, corpus, values, dag_id=dag_id, run_id=f"manual__{started.isoformat()}")
+    run_id = f"manual__{started.isoformat()}"
+    prepare(endpoint, corpus, values, dag_id=dag_id, run_id=run_id)
+    if expect is not None:
+        expect(dag_id, run_id)
 
     def note(context):
         failures[context["ti"].task_id] = str(context["exception"])
@@ -124,8 +127,9 @@ def run_corpus(endpoint, corpus, values, failures, replaced=()):
         poll_interval=0.1,
         callbacks=callbacks,
         overrides=overrides,
-        default_args={"on_failure_callback": note},
+        default_args={"on_failure_callback": note, **(default_args or {})},
         parameters=corpus.given | {name: value for name, value in values.items() if name in corpus.declared},
+        **arguments,
     )
     return run_dag(dag, logical_date=started, run_after=started)
 

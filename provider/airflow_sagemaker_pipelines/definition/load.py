@@ -205,6 +205,7 @@ def _read_document(node: Any, overridden_steps: Collection[str]) -> PipelineDefi
         experiment_config=experiment,
         mlflow_config=mlflow,
         digest=hashlib.sha256(msgspec.json.encode(node, order="sorted")).hexdigest(),
+        source=msgspec.json.encode(node).decode(),
     )
 
 

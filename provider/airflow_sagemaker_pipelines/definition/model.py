@@ -49,6 +49,8 @@ class PipelineDefinition:
     mlflow_config: MlflowConfig | None = None
     digest: str
     """SHA-256 of the definition in canonical JSON; equal definitions have equal digests whatever their layout."""
+    source: str = field(default="", repr=False, compare=False)
+    """The definition's own JSON, compact; what is deployed."""
 
     def body_upstreams(self, loop: ForEachStep) -> Mapping[str, tuple[str, ...]]:
         """Return, for each step of a loop's body, those of the body that it waits for."""

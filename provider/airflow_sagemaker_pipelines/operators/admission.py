@@ -68,7 +68,7 @@ def admit(step: Step, pipeline: Pipeline, context: Mapping[str, Any], *, looks: 
             return Reuse(run_id, outputs)
         raise AirflowSkipException(f"Step '{step.name}' is not among the selected steps")
     if looks:
-        _look_upstream(step, pipeline, ti)
+        look_upstream(step, pipeline, ti)
     return None
 
 
@@ -104,8 +104,12 @@ def _is_above(name: str, pipeline: Pipeline, selection: Selection) -> bool:
     return bool(pipeline.definition.graph.reach(name, up=False).intersection(selection.selected))
 
 
-def _look_upstream(step: Step, pipeline: Pipeline, ti: Any) -> None:
-    """Check every dependency of a step against the state that it waits for."""
+def look_upstream(step: Step, pipeline: Pipeline, ti: Any) -> None:
+    """Check every dependency of a step against the state that it waits for.
+
+    :raises AirflowFailException: if a step that it waits for has failed, and nothing handles that.
+    :raises AirflowSkipException: if one is not in the state that it waits for.
+    """
     edges = {
         pipeline.task_id(name): trigger for name, trigger in pipeline.definition.graph.upstreams[step.name].items()
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
+from airflow_sagemaker_pipelines.operators.base import PipelineStepOperator
 from airflow_sagemaker_pipelines.operators.leftovers import forget_running
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 
@@ -51,7 +52,8 @@ class SageMakerCallbackOperator(SageMakerStepOperator):
         forget_running(context)
         return super().resume(context, event)
 
-    def _may_end_in_triggerer(self) -> bool:
+    def may_end_in_triggerer(self) -> bool:
+        """Whether a success leaves nothing for a worker to do: it does not."""
         # The outputs of a reply are checked against what the step declares.
         return False
 
@@ -66,7 +68,7 @@ class SageMakerCallbackOperator(SageMakerStepOperator):
         return super()._finish(context, verdict, reason, lambda: output_parameters(self, context, outputs()))
 
 
-def output_parameters(task: SageMakerStepOperator, context: Context, values: Mapping[str, Any]) -> dict[str, Any]:
+def output_parameters(task: PipelineStepOperator, context: Context, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the result of a Callback step, and note the values that it does not declare.
 
     :raises StepRequestError: if a value does not have its declared type.

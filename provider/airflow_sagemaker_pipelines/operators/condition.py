@@ -28,22 +28,30 @@ class SageMakerConditionOperator(SageMakerStepOperator, SkipMixin):
     def execute(self, context: Context) -> Any:
         """Evaluate, and skip."""
         result = super().execute(context)
-        step = self.step
-        if not isinstance(step, ConditionStep):
-            raise TypeError(f"{step.name} is not a Condition step")
-        skipped = step.else_steps if result["Outcome"] else step.if_steps
-        self.log.info("Condition '%s' is %s", step.name, result["Outcome"])
-        if not skipped:
-            return result
-        # Skipping ends the task before its result could be returned.
-        context["ti"].xcom_push(key="return_value", value=result)
-        dag = self.get_dag()
-        if dag is None:
-            raise TypeError(f"task '{self.task_id}' has no DAG")
-        task_ids = [
-            task_id
-            for child in skipped
-            for task_id in (*self.tasks_before.get(child.name, ()), self.pipeline.task_id(child.name))
-        ]
-        self.skip(ti=context["ti"], tasks=[dag.get_task(task_id) for task_id in task_ids])
+        skip_branch(self, context, result["Outcome"], result)
         return result
+
+
+def skip_branch(task: Any, context: Context, outcome: bool, result: Any) -> None:
+    """Skip the steps of the branch that a Condition step does not take.
+
+    :param task: the step's task, with ``skip`` and ``tasks_before``.
+    :param result: the task's result: skipping ends the task before it could be returned.
+    """
+    step = task.step
+    if not isinstance(step, ConditionStep):
+        raise TypeError(f"{step.name} is not a Condition step")
+    skipped = step.else_steps if outcome else step.if_steps
+    task.log.info("Condition '%s' is %s", step.name, outcome)
+    if not skipped:
+        return
+    context["ti"].xcom_push(key="return_value", value=result)
+    dag = task.get_dag()
+    if dag is None:
+        raise TypeError(f"task '{task.task_id}' has no DAG")
+    task_ids = [
+        task_id
+        for child in skipped
+        for task_id in (*task.tasks_before.get(child.name, ()), task.pipeline.task_id(child.name))
+    ]
+    task.skip(ti=context["ti"], tasks=[dag.get_task(task_id) for task_id in task_ids])

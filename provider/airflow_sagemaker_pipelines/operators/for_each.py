@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_sagemaker_pipelines._compat import AirflowFailException
 from airflow_sagemaker_pipelines.definition import ExpressionError, ForEachStep
 from airflow_sagemaker_pipelines.operators.documentation import documentation
-from airflow_sagemaker_pipelines.operators.retries import retries_of
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 from airflow_sagemaker_pipelines.steps.errors import StepFailedError
 from airflow_sagemaker_pipelines.steps.status import Verdict
 from airflow_sagemaker_pipelines.xcom_keys import OUTCOME_KEY, STOPPED
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
     from airflow_sagemaker_pipelines.definition import Step
     from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
@@ -102,21 +101,25 @@ def loop_tasks(
     *,
     arguments: Mapping[str, Any],
     body_arguments: Mapping[str, Mapping[str, Any]],
-    operator_class: Callable[[Step], type[SageMakerStepOperator]],
-) -> tuple[SageMakerForEachItemsOperator, list[Any], SageMakerForEachOperator]:
+    operator_class: Callable[[Step], type[Any]],
+    items_class: type[Any],
+    loop_class: type[Any],
+) -> tuple[BaseOperator, list[Any], BaseOperator]:
     """Make the tasks of a loop, with the edges among them.
 
     :param arguments: of the step's own operator; tasks of a loop are made inside their DAG.
     :param body_arguments: by body step, of its operator.
     :param operator_class: gives the class of a body step's operator.
+    :param items_class: the operator that reads the items.
+    :param loop_class: the step's own operator.
     :returns: the task that reads the items, one mapped task per body step, and the task of the step itself.
     """
     shared = {key: value for key, value in arguments.items() if key not in {"trigger_rule", "task_display_name"}}
     first_rule = {key: arguments[key] for key in ("trigger_rule", "looks_upstream") if key in arguments}
-    items = SageMakerForEachItemsOperator(
+    items = items_class(
         step=step, pipeline=pipeline, **{**shared, **first_rule, "task_id": f"{arguments['task_id']}{ITEMS_SUFFIX}"}
     )
-    last = SageMakerForEachOperator(
+    last = loop_class(
         step=step, pipeline=pipeline, **{**arguments, "trigger_rule": "all_done", "looks_upstream": False}
     )
     mapped = {}
@@ -133,7 +136,7 @@ def loop_tasks(
                 pipeline=pipeline,
                 author_retries=author_retries,
                 # The scheduler wants a mapped task's retries before there is an operator to work them out.
-                retries=max(author_retries, retries_of(child)),
+                retries=max(author_retries, operator_class(child).retries_for(child)),
                 doc_md=documentation(child),
                 max_active_tis_per_dagrun=step.max_concurrency,
                 **({"dag": arguments["dag"]} if "dag" in arguments else {}),

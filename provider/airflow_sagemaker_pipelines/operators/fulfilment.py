@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_sagemaker_pipelines.definition import Step
+    from airflow_sagemaker_pipelines.operators.base import PipelineStepOperator
     from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
     from airflow_sagemaker_pipelines.steps.runner import StepRun
 
@@ -108,63 +109,79 @@ class FulfilledCallbackOperator(SageMakerStepOperator):
 
     def _start(self, context: Context, *, waited_since: float | None, waits: int) -> Any:
         try:
-            return output_parameters(self, context, self._answer(context))
+            return output_parameters(self, context, answer_of(self, context))
         except StepError as error:
             self._fail(error, context)
 
-    def _answer(self, context: Context) -> Mapping[str, Any]:
-        ti = context["ti"]
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self.answer_task], run_ids=[ti.run_id])
-        state = states.get(ti.run_id, {}).get(self.answer_task)
-        state = str(getattr(state, "value", state))
-        if state == "skipped":
-            raise AirflowSkipException(f"Task '{self.answer_task}', which fulfils step '{self.step.name}', was skipped")
-        if state == "upstream_failed":
-            raise AirflowFailException(f"Task '{self.answer_task}', which fulfils step '{self.step.name}', has not run")
-        if state != "success":
-            raise StepFailedError(f"task '{self.answer_task}', which fulfils it, is {state}", step=self.step.name)
-        return self._values(ti.xcom_pull(task_ids=self.answer_task))
 
-    def _values(self, result: Any) -> Mapping[str, Any]:
-        from airflow_sagemaker_pipelines.steps.replies import output_values  # noqa: PLC0415
+def answer_of(task: Any, context: Context) -> Mapping[str, Any]:
+    """Return what the task that fulfils a Callback step has answered, by output.
 
-        if result is None and not self.step.output_parameters:
-            return {}
-        if not isinstance(result, Mapping):
-            expected = ", ".join(self.step.output_parameters) or "no outputs"
-            raise StepFailedError(
-                f"the result of task '{self.answer_task}' must be a dict with {expected}; it is {str(result)[:200]}",
-                step=self.step.name,
-            )
-        if "chosen_options" in result and "params_input" in result:
-            return self._human_answer(result)
-        if "OutputParameters" in result and "OutputParameters" not in self.step.output_parameters:
-            try:
-                return output_values(result["OutputParameters"])
-            except ValueError as error:
-                raise StepFailedError(f"task '{self.answer_task}': {error}", step=self.step.name) from error
-        return result
+    :param task: the step's own task, with ``answer_task``.
+    :raises AirflowSkipException: if the task was skipped.
+    :raises AirflowFailException: if it has not run.
+    :raises StepFailedError: if it has failed, or its result is of no use.
+    """
+    ti = context["ti"]
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task.answer_task], run_ids=[ti.run_id])
+    state = states.get(ti.run_id, {}).get(task.answer_task)
+    state = str(getattr(state, "value", state))
+    if state == "skipped":
+        raise AirflowSkipException(f"Task '{task.answer_task}', which fulfils step '{task.step.name}', was skipped")
+    if state == "upstream_failed":
+        raise AirflowFailException(f"Task '{task.answer_task}', which fulfils step '{task.step.name}', has not run")
+    if state != "success":
+        raise StepFailedError(f"task '{task.answer_task}', which fulfils it, is {state}", step=task.step.name)
+    return _values(task, ti.xcom_pull(task_ids=task.answer_task))
 
-    def _human_answer(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Flatten what a human-in-the-loop operator returns, as far as it is declared or was typed into the form."""
-        chosen = result["chosen_options"]
-        about = {name: value for name, value in result.items() if name in self.step.output_parameters}
-        if "chosen_options" in about and len(chosen) == 1:
-            about["chosen_options"] = chosen[0]
-        return {**about, **(result["params_input"] or {})}
+
+def _values(task: Any, result: Any) -> Mapping[str, Any]:
+    from airflow_sagemaker_pipelines.steps.replies import output_values  # noqa: PLC0415
+
+    if result is None and not task.step.output_parameters:
+        return {}
+    if not isinstance(result, Mapping):
+        expected = ", ".join(task.step.output_parameters) or "no outputs"
+        raise StepFailedError(
+            f"the result of task '{task.answer_task}' must be a dict with {expected}; it is {str(result)[:200]}",
+            step=task.step.name,
+        )
+    if "chosen_options" in result and "params_input" in result:
+        return _human_answer(task, result)
+    if "OutputParameters" in result and "OutputParameters" not in task.step.output_parameters:
+        try:
+            return output_values(result["OutputParameters"])
+        except ValueError as error:
+            raise StepFailedError(f"task '{task.answer_task}': {error}", step=task.step.name) from error
+    return result
+
+
+def _human_answer(task: Any, result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Flatten what a human-in-the-loop operator returns, as far as it is declared or was typed into the form."""
+    chosen = result["chosen_options"]
+    about = {name: value for name, value in result.items() if name in task.step.output_parameters}
+    if "chosen_options" in about and len(chosen) == 1:
+        about["chosen_options"] = chosen[0]
+    return {**about, **(result["params_input"] or {})}
 
 
 def fulfilled_tasks(
-    step: Step, pipeline: Pipeline, arguments: Mapping[str, Any]
-) -> tuple[CallbackArgumentsOperator, BaseOperator, FulfilledCallbackOperator]:
+    step: Step,
+    pipeline: Pipeline,
+    arguments: Mapping[str, Any],
+    arguments_class: type[PipelineStepOperator],
+    step_class: type[PipelineStepOperator],
+) -> tuple[BaseOperator, BaseOperator, BaseOperator]:
     """Make the tasks of a step that is named in ``callbacks``.
 
     :param arguments: of the step's own operator.
+    :param arguments_class: the operator whose result the step's arguments are.
+    :param step_class: the step's own operator; it takes ``answer_task``.
     :returns: the task of the arguments, the one that fulfils the step, and the step's own.
     """
     common = {key: arguments[key] for key in ("default_args", "dag") if key in arguments}
     first_rule = {key: arguments[key] for key in ("trigger_rule", "looks_upstream") if key in arguments}
-    first = CallbackArgumentsOperator(
+    first = arguments_class(
         step=step, pipeline=pipeline, **common, **first_rule, task_id=f"{step.name}{ARGUMENTS_SUFFIX}"
     )
     answer = _answer_task(step, pipeline.callbacks[step.name], first.task_id, common)
@@ -173,7 +190,7 @@ def fulfilled_tasks(
     handled = step.name in handled_steps(pipeline.definition.graph)
     own = {**arguments, "trigger_rule": TriggerRule.ALL_DONE if handled else TriggerRule.NONE_FAILED}
     own.pop("looks_upstream", None)
-    return first, answer, FulfilledCallbackOperator(step=step, pipeline=pipeline, answer_task=answer.task_id, **own)
+    return first, answer, step_class(step=step, pipeline=pipeline, answer_task=answer.task_id, **own)
 
 
 def _answer_task(step: Step, fulfilment: Fulfilment, arguments_task: str, common: Mapping[str, Any]) -> BaseOperator:

@@ -6,22 +6,20 @@ which definition it ran, and a task whose definition is another one than that of
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
+from airflow_sagemaker_pipelines.definition.changes import describe_changes, step_digests
 from airflow_sagemaker_pipelines.operators.admission import REUSE_FROM_RUN, SELECTED_STEPS
 from airflow_sagemaker_pipelines.xcom_keys import DEFINITION_KEY
 
 if TYPE_CHECKING:
-    from airflow_sagemaker_pipelines.definition import PipelineDefinition, Step
+    from airflow_sagemaker_pipelines.definition import Step
     from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 
-#: Hexadecimal digits that are enough to tell definitions, and the steps of one pipeline, apart.
+#: Hexadecimal digits that are enough to tell definitions apart.
 _DIGEST_LENGTH = 16
-_STEP_DIGEST_LENGTH = 8
 
 
 def pin(step: Step, pipeline: Pipeline, ti: Any) -> None:
@@ -34,22 +32,12 @@ def pin(step: Step, pipeline: Pipeline, ti: Any) -> None:
     if any(mark["digest"] != digest for mark in marks):
         raise AirflowFailException(_message(step, pipeline, ti, digest))
     # Only the first tasks of a run tell the steps apart: there are few of them, and the digests may be many.
-    mark = {"digest": digest} if marks else {"digest": digest, "steps": _step_digests(pipeline.definition)}
+    mark = {"digest": digest} if marks else {"digest": digest, "steps": step_digests(pipeline.definition)}
     ti.xcom_push(key=DEFINITION_KEY, value=mark)
 
 
-def _step_digests(definition: PipelineDefinition) -> dict[str, str]:
-    return {name: _step_digest(step) for name, step in definition.all_steps.items()}
-
-
-def _step_digest(step: Step) -> str:
-    # The source keeps the order of its members, which means nothing.
-    canonical = json.dumps(json.loads(step.source), sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:_STEP_DIGEST_LENGTH]
-
-
 def _message(step: Step, pipeline: Pipeline, ti: Any, digest: str) -> str:
-    changes = _changes(_noted_steps(pipeline, ti, digest), _step_digests(pipeline.definition))
+    changes = describe_changes(_noted_steps(pipeline, ti, digest), step_digests(pipeline.definition))
     reuse = (
         f"; or start a run with {SELECTED_STEPS} and {REUSE_FROM_RUN} = '{ti.run_id}', which takes over these results"
     )
@@ -92,15 +80,3 @@ def _mark_of(task: Any, pipeline: Pipeline, ti: Any) -> Any:
         return None
     index = ti.map_index if task.get_closest_mapped_task_group() else -1
     return ti.xcom_pull(task_ids=task.task_id, key=DEFINITION_KEY, map_indexes=index)
-
-
-def _changes(old: Mapping[str, str] | None, new: Mapping[str, str]) -> str:
-    if old is None:
-        return "it is not known which steps"
-    kinds = {
-        "changed": [name for name in new if name in old and new[name] != old[name]],
-        "added": [name for name in new if name not in old],
-        "removed": [name for name in old if name not in new],
-    }
-    said = [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
-    return "; ".join(said) or "no step, but its parameters or settings"

@@ -14,6 +14,10 @@ from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.definition.expressions import Scalar
 
+#: A task that begins in the triggerer takes the whole serialized DAG there, about 3 kB a step. In larger DAGs a worker
+#: begins to wait, which takes a moment.
+_MOST_STEPS_FROM_TRIGGER = 100
+
 
 def is_template(value: object) -> bool:
     """Whether a value that the DAG's author gave holds Jinja."""
@@ -38,6 +42,8 @@ class Pipeline:
     :param callbacks: by Callback step, what fulfils it inside the DAG.
     :param experiments: whether jobs are recorded under the definition's experiment.
     :param reads_conf: whether a run's conf may override parameters, as it does in a DAG of its own.
+    :param start_task_id: the task that starts an execution, if SageMaker walks the graph.
+    :param describe_steps: whether the result of a step that SageMaker runs is the Describe answer of what it has made.
     """
 
     definition: PipelineDefinition
@@ -55,6 +61,8 @@ class Pipeline:
     experiments: bool = True
     prefix: str = ""
     reads_conf: bool = False
+    start_task_id: str = ""
+    describe_steps: bool = False
 
     def __post_init__(self) -> None:
         """Check the author's values, as far as they are known before a run.
@@ -84,6 +92,11 @@ class Pipeline:
     def task_id(self, step: str) -> str:
         """Return the task of a step."""
         return f"{self.prefix}{step}"
+
+    @property
+    def watches_from_trigger(self) -> bool:
+        """Whether the tasks that watch steps begin in the triggerer."""
+        return len(self.definition.all_steps) <= _MOST_STEPS_FROM_TRIGGER
 
     @property
     def templates(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_sagemaker_pipelines._compat import RetryDecision, RetryPolicy, TaskDeferralError
 from airflow_sagemaker_pipelines.definition import Step, StepType, policies
 from airflow_sagemaker_pipelines.definition.policies import ExceptionType
+from airflow_sagemaker_pipelines.executions.errors import PipelineCallError
 from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES, StepCallError, StepFailedError
 
 #: "Retried by default on every step type", exponentially from one second; AWS does not say how often.
@@ -104,6 +105,20 @@ def decide(
             return Decision(
                 True, delay, f"retry policy for {names}, retry {failures + 1} in {delay.total_seconds():g} s"
             )
+    return Decision(failures < author_retries, None, "" if failures < author_retries else "no retry is left")
+
+
+def decide_call(error: BaseException, *, failures: int, author_retries: int) -> Decision:
+    """Decide about a failed try of a task whose step SageMaker retries itself.
+
+    A call that AWS could not answer is made again, as is a wait whose trigger has crashed; the author's ``retries``
+    count for all other failures.
+
+    :param failures: tries of this life that failed before this one.
+    """
+    is_passing = isinstance(error, StepCallError | PipelineCallError | TaskDeferralError)
+    if is_passing and failures < (IMPLICIT_POLICY.max_attempts or 0):
+        return Decision(True, _delay(IMPLICIT_POLICY, failures), "AWS could not answer")
     return Decision(failures < author_retries, None, "" if failures < author_retries else "no retry is left")
 
 

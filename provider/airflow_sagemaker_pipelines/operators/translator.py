@@ -12,10 +12,12 @@ from airflow_sagemaker_pipelines.definition.reader import nearest
 from airflow_sagemaker_pipelines.operators.callback import SageMakerCallbackOperator
 from airflow_sagemaker_pipelines.operators.condition import SageMakerConditionOperator
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
+from airflow_sagemaker_pipelines.operators.watched_step import WatchedConditionOperator, WatchedStepOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
+    from airflow_sagemaker_pipelines.operators.base import PipelineStepOperator
     from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 
 #: For one step: arguments of its operator, or a function that makes the operator to use instead.
@@ -54,6 +56,11 @@ class StepTasks:
         """All tasks in their order."""
         return (*self.before, self.task, *self.after)
 
+    @property
+    def all_tasks(self) -> tuple[Any, ...]:
+        """The same, with a loop's iterations."""
+        return (*self.before, *self.inner, self.task, *self.after)
+
 
 class StepTranslator:
     """Turns steps into tasks. Subclass it and pass an instance as ``translator=`` to change how.
@@ -71,9 +78,31 @@ class StepTranslator:
                 return StepTasks(task=tasks.task, before=[ApprovalOperator(task_id=f"approve-{step.name}", ...)])
     """
 
-    def operator_class(self, step: Step) -> type[SageMakerStepOperator]:
+    def operator_class(self, step: Step) -> type[PipelineStepOperator]:
         """Return the class of a step's operator."""
         return _OPERATORS.get(step.type, SageMakerStepOperator)
+
+    def loop_classes(self) -> tuple[type[PipelineStepOperator], type[PipelineStepOperator]]:
+        """Return the classes of the operator that reads a loop's items, and of the loop's own."""
+        # Few pipelines have loops or fulfilled callbacks; the others need not import what makes them.
+        from airflow_sagemaker_pipelines.operators.for_each import (  # noqa: PLC0415
+            SageMakerForEachItemsOperator,
+            SageMakerForEachOperator,
+        )
+
+        return SageMakerForEachItemsOperator, SageMakerForEachOperator
+
+    def fulfilled_tasks(
+        self, step: Step, pipeline: Pipeline, arguments: Mapping[str, Any]
+    ) -> tuple[BaseOperator, BaseOperator, BaseOperator]:
+        """Make the tasks of a step that is named in ``callbacks``: its arguments, what fulfils it, the step."""
+        from airflow_sagemaker_pipelines.operators.fulfilment import (  # noqa: PLC0415
+            CallbackArgumentsOperator,
+            FulfilledCallbackOperator,
+            fulfilled_tasks,
+        )
+
+        return fulfilled_tasks(step, pipeline, arguments, CallbackArgumentsOperator, FulfilledCallbackOperator)
 
     def arguments(self, step: Step, pipeline: Pipeline) -> dict[str, Any]:
         """Return the arguments of a step's operator, beside ``step`` and ``pipeline``. Overrides win over them."""
@@ -90,19 +119,52 @@ class StepTranslator:
         """
         if isinstance(step, ForEachStep):
             body = arguments.pop("body_arguments", {})
-            # Few pipelines have loops or fulfilled callbacks; the others need not import what makes them.
             from airflow_sagemaker_pipelines.operators.for_each import loop_tasks  # noqa: PLC0415
 
+            items_class, loop_class = self.loop_classes()
             items, iterations, task = loop_tasks(
-                step, pipeline, arguments=arguments, body_arguments=body, operator_class=self.operator_class
+                step,
+                pipeline,
+                arguments=arguments,
+                body_arguments=body,
+                operator_class=self.operator_class,
+                items_class=items_class,
+                loop_class=loop_class,
             )
             return StepTasks(task=task, before=[items], inner=iterations)
         if step.name in pipeline.callbacks:
-            from airflow_sagemaker_pipelines.operators.fulfilment import fulfilled_tasks  # noqa: PLC0415
-
-            first, answer, last = fulfilled_tasks(step, pipeline, arguments)
+            first, answer, last = self.fulfilled_tasks(step, pipeline, arguments)
             return StepTasks(task=last, before=[first, answer])
         return StepTasks(task=self.operator_class(step)(step=step, pipeline=pipeline, **arguments))
+
+
+class WatchedStepTranslator(StepTranslator):
+    """Turns steps into tasks that watch them, where SageMaker walks the graph."""
+
+    def operator_class(self, step: Step) -> type[PipelineStepOperator]:
+        """Return the class of a step's operator."""
+        return WatchedConditionOperator if step.type is StepType.CONDITION else WatchedStepOperator
+
+    def loop_classes(self) -> tuple[type[PipelineStepOperator], type[PipelineStepOperator]]:
+        """Return the classes of the operator that waits for a loop's items, and of the loop's own."""
+        from airflow_sagemaker_pipelines.operators.watched_step import (  # noqa: PLC0415
+            WatchedItemsOperator,
+            WatchedLoopOperator,
+        )
+
+        return WatchedItemsOperator, WatchedLoopOperator
+
+    def fulfilled_tasks(
+        self, step: Step, pipeline: Pipeline, arguments: Mapping[str, Any]
+    ) -> tuple[BaseOperator, BaseOperator, BaseOperator]:
+        """Make the tasks of a step that is named in ``callbacks``: its message, what fulfils it, the step."""
+        from airflow_sagemaker_pipelines.operators.fulfilment import fulfilled_tasks  # noqa: PLC0415
+        from airflow_sagemaker_pipelines.operators.watched_callback import (  # noqa: PLC0415
+            AnsweredCallbackOperator,
+            CallbackMessageOperator,
+        )
+
+        return fulfilled_tasks(step, pipeline, arguments, CallbackMessageOperator, AnsweredCallbackOperator)
 
 
 def check_overrides(overrides: Mapping[str, Override], definition: PipelineDefinition) -> None:
@@ -115,6 +177,20 @@ def check_overrides(overrides: Mapping[str, Override], definition: PipelineDefin
         Problem(f"overrides['{name}']", "the pipeline has no such step", nearest(name, names))
         for name in overrides
         if name not in names
+    ]
+    if problems:
+        raise OverrideError(problems)
+
+
+def refuse_replacements(overrides: Mapping[str, Override]) -> None:
+    """Refuse other operators for steps where SageMaker runs them.
+
+    :raises OverrideError: naming all of them.
+    """
+    problems = [
+        Problem(f"overrides['{name}']", "SageMaker runs the step, so no other operator can", "Give a dict of arguments")
+        for name, override in overrides.items()
+        if not isinstance(override, Mapping)
     ]
     if problems:
         raise OverrideError(problems)

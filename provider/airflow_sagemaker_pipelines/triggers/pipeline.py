@@ -1,0 +1,198 @@
+"""What the triggers that wait for a pipeline's execution, or for one of its steps, have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+
+from airflow_sagemaker_pipelines.execution_notes import Notes, RunExecution
+from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
+from airflow_sagemaker_pipelines.triggers.execution_watch import ExecutionWatch
+from airflow_sagemaker_pipelines.triggers.kills import in_background
+from airflow_sagemaker_pipelines.triggers.threads import in_thread
+from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
+
+if TYPE_CHECKING:
+    from airflow_sagemaker_pipelines.executions.snapshot import Snapshot
+
+#: As long after the deferral an event may resume a task whose worker has deferred it, see :mod:`.step`.
+_EARLIEST_RESUMPTION_SECONDS = 6.0
+#: Seconds between two looks for the execution of a run that has yet to start one.
+_NOTE_INTERVAL = 2.0
+#: The key of an event that leaves the decision to a worker.
+AGAIN = "again"
+
+
+class PipelineTrigger(BaseTrigger):
+    """Waits in an execution, together with all triggers of the process that wait in it.
+
+    It may begin without a worker (``start_from_trigger``). Then it finds the execution by itself, and has a worker
+    decide if this is not the task's first try.
+
+    :param connection: how to reach AWS, serialized.
+    :param poll_interval: the most seconds between two looks at the execution.
+    :param start_task_id: the task that starts executions.
+    :param execution: the execution, if a worker has decided on it; else that of the run counts.
+    :param digest: of the DAG's definition; ``None`` checks none.
+    :param deadline: Unix time after which waiting ends; ``None`` waits on.
+    :param event_queue_url: the SQS queue of EventBridge's events; without one, the execution is polled.
+    :param stop_on_kill: whether a kill of the task stops what it waits for.
+    :param ends_task: whether a success may end the task without a worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: dict[str, Any],
+        poll_interval: float,
+        start_task_id: str = "",
+        execution: dict[str, Any] | None = None,
+        digest: str | None = None,
+        deadline: float | None = None,
+        event_queue_url: str | None = None,
+        stop_on_kill: bool = True,
+        ends_task: bool = True,
+        **more: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._arguments = {
+            "connection": connection,
+            "poll_interval": poll_interval,
+            "start_task_id": start_task_id,
+            "execution": execution,
+            "digest": digest,
+            "deadline": deadline,
+            "event_queue_url": event_queue_url,
+            "stop_on_kill": stop_on_kill,
+            "ends_task": ends_task,
+            **more,
+        }
+        self.connection = AwsConnection(**connection)
+        self.poll_interval = poll_interval
+        self.start_task_id = start_task_id
+        self.execution = None if execution is None else RunExecution(**execution)
+        self.digest = digest
+        self.deadline = deadline
+        self.event_queue_url = event_queue_url
+        self.stop_on_kill = stop_on_kill
+        self.ends_task = ends_task
+        self._is_from_worker = execution is not None
+        self._ended = False
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what a triggerer needs to make the trigger again."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", dict(self._arguments)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait."""
+        yield await self._event()
+
+    async def _event(self) -> TriggerEvent:
+        began = time.monotonic()
+        ti = self.task_instance
+        if ti is not None and not self._is_from_worker and ti.try_number > 1 and self._decides_again:
+            return self._resumption({AGAIN: True})
+        outcome = await self._outcome()
+        # Under dag.test() there is no task instance, and nothing can end a task from here.
+        if ti is not None and self.ends_task and (event := await self._ended_here(outcome)) is not None:
+            self._ended = True
+            return event
+        if ti is not None and self._is_from_worker:
+            await asyncio.sleep(began + _EARLIEST_RESUMPTION_SECONDS - time.monotonic())
+        return self._resumption(outcome)
+
+    #: Whether another try has something to decide before it waits.
+    _decides_again = True
+
+    async def _outcome(self) -> dict[str, Any]:
+        """Wait for what is waited for, as long as there is time; return the event's payload."""
+        from airflow_sagemaker_pipelines.executions.errors import PipelineError  # noqa: PLC0415
+
+        left = None if self.deadline is None else max(0.0, self.deadline - time.time())
+        try:
+            async with asyncio.timeout(left) as limit:
+                return await self._wait()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return {"verdict": TIMED_OUT}
+        except PipelineError as error:
+            return {"verdict": REFUSED, "reason": str(error)}
+
+    @abstractmethod
+    async def _wait(self) -> dict[str, Any]:
+        """Wait for what is waited for; return the event's payload."""
+
+    async def _ended_here(self, outcome: dict[str, Any]) -> TriggerEvent | None:
+        """End the task without a worker, if that is all there is to do."""
+        raise NotImplementedError
+
+    def _resumption(self, payload: dict[str, Any]) -> TriggerEvent:
+        self._ended = True
+        execution = None if self.execution is None else self.execution.arn
+        return TriggerEvent({"execution_arn": execution, **payload})  # type: ignore[no-untyped-call]
+
+    @property
+    def notes(self) -> Notes:
+        """What the tasks of the run have noted; their methods block."""
+        return Notes(self.task_instance, self.start_task_id)
+
+    @property
+    def of_task(self) -> dict[str, Any]:
+        """What names the task in a call about its XComs."""
+        ti: Any = self.task_instance
+        index = -1 if ti.map_index is None else ti.map_index
+        return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": index}
+
+    async def run_execution(self) -> RunExecution:
+        """Return the execution that the run is in, as soon as there is one."""
+        if self.execution is not None:
+            return self.execution
+        while (found := await in_thread(self.notes.execution)) is None:
+            await asyncio.sleep(_NOTE_INTERVAL)
+        self.execution = found
+        return found
+
+    async def known_execution(self) -> RunExecution | None:
+        """Return the execution that the run is in, ``None`` if there is none yet."""
+        return self.execution or await in_thread(self.notes.execution)
+
+    async def snapshots(self, arn: str) -> AsyncGenerator[Snapshot]:
+        """Look at an execution again and again."""
+        with ExecutionWatch.joined(
+            arn, self.connection, poll_interval=self.poll_interval, event_queue_url=self.event_queue_url
+        ) as watch:
+            async with aclosing(watch.snapshots()) as snapshots:
+                async for snapshot in snapshots:
+                    yield snapshot
+
+    async def succeed(self, result: dict[str, Any]) -> TriggerEvent | None:
+        """End the task with a result; ``None`` if that must be left to a worker."""
+        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415
+
+        try:
+            await in_thread(partial(XCom.set, key="return_value", value=result, **self.of_task))
+        except Exception as error:  # noqa: BLE001 - a worker is another way
+            self.log.warning("The result could not be pushed from here, so a worker does it: %s", error)
+            return None
+        return TaskSuccessEvent()
+
+    async def on_kill(self) -> None:
+        """Stop what the task waits for, because somebody ended it while it was deferred.
+
+        Airflow cuts this method short after a second, hence the shielded task.
+        """
+        if self._ended or not self.stop_on_kill:
+            return
+        await asyncio.shield(in_background(self._stop()))
+
+    async def _stop(self) -> None:
+        """Stop it, unless the task goes on elsewhere."""
+        raise NotImplementedError

@@ -1,0 +1,174 @@
+"""Waits until an execution is over, with whatever the run has made of it since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import TriggerEvent
+
+from airflow_sagemaker_pipelines.executions.errors import PipelineCallError
+from airflow_sagemaker_pipelines.hooks.aws import shared_clients
+from airflow_sagemaker_pipelines.task_states import dag_run_state, open_among, state_of, task_states
+from airflow_sagemaker_pipelines.triggers.kills import stop_at_last
+from airflow_sagemaker_pipelines.triggers.pipeline import PipelineTrigger
+from airflow_sagemaker_pipelines.triggers.threads import in_thread
+
+if TYPE_CHECKING:
+    from airflow_sagemaker_pipelines.executions.snapshot import Snapshot
+    from airflow_sagemaker_pipelines.steps.aws import Clients
+
+#: States of tasks that have not answered.
+_WITHOUT_ANSWER = frozenset({"failed", "upstream_failed", "skipped", "removed"})
+#: Seconds between two looks at the run's tasks once the execution is over.
+_TASKS_INTERVAL = 3.0
+
+
+class PipelineExecutionTrigger(PipelineTrigger):
+    """Waits for the end of an execution, and of the tasks that watch its steps: each may yet retry it.
+
+    The event is ``{"verdict": …, "status": …, "reason": …, "failed": {step: reason}, "failed_tasks": […],
+    "execution_arn": …}``. A kill of the task (marked failed; or its run ended) stops the execution.
+
+    :param step_task_ids: the tasks that watch steps.
+    :param callback_tasks: by Callback step that the DAG fulfils, its task.
+    :param arguments: those of :class:`PipelineTrigger`.
+    """
+
+    _decides_again = False
+
+    def __init__(
+        self, *, step_task_ids: Sequence[str] = (), callback_tasks: Mapping[str, str] | None = None, **arguments: Any
+    ) -> None:
+        more: dict[str, Any] = {"step_task_ids": list(step_task_ids), "callback_tasks": dict(callback_tasks or {})}
+        super().__init__(**arguments, **more)
+        self.step_task_ids = list(step_task_ids)
+        self.callback_tasks = dict(callback_tasks or {})
+
+    async def _wait(self) -> dict[str, Any]:
+        while True:
+            execution = await self.run_execution()
+            payload = await self._over(execution.arn)
+            if payload is not None:
+                return payload
+            # A task that was cleared has started another one.
+            self.execution = None
+
+    async def _over(self, arn: str) -> dict[str, Any] | None:
+        """Wait for the end of one execution; ``None`` if the run is in another one by then."""
+        async with aclosing(self.snapshots(arn)) as snapshots:
+            async for snapshot in snapshots:
+                if self.task_instance is None:
+                    return payload_of(snapshot, {}) if snapshot.is_over else {"verdict": "running"}
+                if not snapshot.is_over:
+                    await self._answer_abandoned(snapshot, arn)
+                    continue
+                if not await self._is_in(arn):
+                    return None
+                states = await self._task_states()
+                # When nobody is left who could make it go on, somebody may yet have done so since this look.
+                if not open_among(states) and await self._is_in(arn) and await self._is_still_over(arn):
+                    return payload_of(snapshot, states)
+                await asyncio.sleep(_TASKS_INTERVAL)
+        raise RuntimeError("the looks have ended before what they look for")
+
+    async def _answer_abandoned(self, snapshot: Snapshot, arn: str) -> None:
+        """Answer the Callback steps whose tasks have ended without an answer."""
+        if not any(_asks(snapshot, step) for step in self.callback_tasks):
+            return
+        states = await in_thread(partial(task_states, self.task_instance, list(self.callback_tasks.values())))
+        clients = shared_clients(self.connection)
+        try:
+            await in_thread(partial(answer_abandoned, clients, arn, self.callback_tasks, states))
+        except PipelineCallError as error:
+            self.log.warning("A callback is answered at the next look: %s", error)
+
+    async def _is_still_over(self, arn: str) -> bool:
+        async with aclosing(self.snapshots(arn)) as snapshots:
+            async for snapshot in snapshots:
+                return snapshot.is_over
+        return False
+
+    async def _task_states(self) -> Mapping[str, str | None]:
+        if not self.step_task_ids:
+            return {}
+        return await in_thread(partial(task_states, self.task_instance, self.step_task_ids))
+
+    async def _is_in(self, arn: str) -> bool:
+        if not self.start_task_id:
+            return True
+        found = await in_thread(self.notes.execution)
+        return found is not None and found.arn == arn
+
+    async def _ended_here(self, outcome: dict[str, Any]) -> TriggerEvent | None:
+        if outcome.get("verdict") != "succeeded" or outcome["failed"] or outcome["failed_tasks"]:
+            return None
+        return await self.succeed(result_of(outcome, self.execution.arn if self.execution else ""))
+
+    async def _stop(self) -> None:
+        ti = self.task_instance
+        if ti is None:
+            return
+        state, run = await in_thread(lambda: (state_of(ti), dag_run_state(ti)))
+        if not (state in {"failed", "skipped", "removed"} or (state == "success" and run != "running")):
+            # Another triggerer waits for it, or it was cleared: whoever starts all anew stops it.
+            return
+        # It may not have found the execution yet.
+        if (execution := await self.known_execution()) is None:
+            return
+        from airflow_sagemaker_pipelines.executions.control import stop  # noqa: PLC0415
+
+        arn = execution.arn
+        await stop_at_last(partial(stop, shared_clients(self.connection), arn), f"execution {arn}", self.log)
+
+
+def answer_abandoned(
+    clients: Clients, arn: str, callback_tasks: Mapping[str, str], states: Mapping[str, str | None]
+) -> None:
+    """Answer, as failed, the running Callback steps whose tasks have ended without an answer; it blocks.
+
+    :param callback_tasks: by Callback step, its task.
+    :param states: of these tasks.
+    """
+    from airflow_sagemaker_pipelines.executions.control import answer_callbacks  # noqa: PLC0415
+
+    abandoned = {step for step, task in callback_tasks.items() if states.get(task) in _WITHOUT_ANSWER}
+    if abandoned:
+        answer_callbacks(clients, arn, "The task that was to fulfil it did not succeed", only=abandoned)
+
+
+def _asks(snapshot: Snapshot, step: str) -> bool:
+    record = snapshot.steps.get(step)
+    return record is not None and record.callback_token is not None and not record.verdict.is_final
+
+
+def payload_of(snapshot: Snapshot, states: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the event of an execution that is over.
+
+    :param states: of the tasks that watch its steps.
+    """
+    failed = {
+        step.name: step.reason or step.verdict.value
+        for step in snapshot.steps.values()
+        if step.verdict.is_final and step.verdict != "succeeded"
+    }
+    return {
+        "verdict": str(snapshot.verdict),
+        "status": snapshot.status,
+        "reason": snapshot.reason,
+        "failed": failed,
+        "failed_tasks": [name for name, state in states.items() if state == "failed"],
+    }
+
+
+def result_of(outcome: Mapping[str, Any], arn: str) -> dict[str, Any]:
+    """Return the result of a task whose execution has succeeded."""
+    return {"PipelineExecutionArn": arn, "PipelineExecutionStatus": outcome["status"]}
+
+
+def failures_of(failed: Mapping[str, str]) -> str:
+    """Say which steps have failed, and why."""
+    return "; ".join(f"Step '{name}': {reason}" for name, reason in failed.items())

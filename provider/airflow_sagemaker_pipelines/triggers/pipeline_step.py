@@ -1,0 +1,163 @@
+"""Waits until a step of an execution has ended."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import TaskSkippedEvent, TriggerEvent
+
+from airflow_sagemaker_pipelines.execution_notes import SeenEnd
+from airflow_sagemaker_pipelines.hooks.aws import shared_clients
+from airflow_sagemaker_pipelines.task_states import state_of
+from airflow_sagemaker_pipelines.triggers.kills import stop_at_last
+from airflow_sagemaker_pipelines.triggers.pipeline import AGAIN, PipelineTrigger
+from airflow_sagemaker_pipelines.triggers.threads import in_thread
+
+if TYPE_CHECKING:
+    from airflow_sagemaker_pipelines.execution_notes import RunExecution
+    from airflow_sagemaker_pipelines.executions.ends import StepEnd, StepKey
+    from airflow_sagemaker_pipelines.executions.snapshot import Snapshot, StepRecord
+
+#: States in which the user has given the step up. Of one that is marked as a success, SageMaker still needs the job.
+_GIVEN_UP = frozenset({"failed", "skipped", "removed"})
+#: The ``verdict`` of an event when the execution runs another definition than the DAG's.
+CHANGED = "changed"
+
+
+class PipelineStepTrigger(PipelineTrigger):
+    """Waits for the end of one step.
+
+    The event is ``{"verdict": …, "reason": …, "entry": {…}, "execution_arn": …}`` with the entry of
+    ListPipelineExecutionSteps, or ``{"again": True}`` if a worker has to decide what this try does. A kill of the
+    task (marked failed) stops the step's job, and nothing else.
+
+    :param step: the step's name.
+    :param loop: the loop in whose body it is.
+    :param index: the number of the item.
+    :param stale_end: when the step ended before the execution was retried.
+    :param until_over: whether to wait until the whole execution is over, and have a worker decide then.
+    :param gives_items: whether the result is the list of the items of the step, which is a loop.
+    :param describes: whether the result is the Describe answer of what the step has made.
+    :param arguments: those of :class:`PipelineTrigger`.
+    """
+
+    def __init__(
+        self,
+        *,
+        step: str,
+        loop: str | None = None,
+        index: int | None = None,
+        stale_end: str | None = None,
+        until_over: bool = False,
+        gives_items: bool = False,
+        describes: bool = False,
+        **arguments: Any,
+    ) -> None:
+        more: dict[str, Any] = {
+            "step": step,
+            "loop": loop,
+            "index": index,
+            "stale_end": stale_end,
+            "until_over": until_over,
+            "gives_items": gives_items,
+            "describes": describes,
+        }
+        super().__init__(**arguments, **more)
+        self.step = step
+        self.loop = loop
+        self.index = index
+        self.stale_end = stale_end
+        self.until_over = until_over
+        self.gives_items = gives_items
+        self.describes = describes
+
+    @property
+    def key(self) -> StepKey:
+        """What is watched."""
+        from airflow_sagemaker_pipelines.executions.ends import StepKey  # noqa: PLC0415
+
+        return StepKey(step=self.step, loop=self.loop, index=self.index)
+
+    async def _wait(self) -> dict[str, Any]:
+        execution = await self.run_execution()
+        if self.digest is not None and execution.digest != self.digest:
+            return {"verdict": CHANGED}
+        if execution.leaves_out(self.step):
+            return {"verdict": "skipped", "reason": "it is not among the selected steps"}
+        if self.until_over:
+            return await self._until_over(execution.arn)
+        end, snapshot = await self._end(execution)
+        return {
+            "verdict": str(end.state),
+            "reason": end.reason,
+            "entry": None if end.record is None else dict(end.record.entry),
+            "result": await self._result(end, snapshot),
+        }
+
+    async def _until_over(self, arn: str) -> dict[str, Any]:
+        async with aclosing(self.snapshots(arn)) as snapshots:
+            async for snapshot in snapshots:
+                if snapshot.is_over:
+                    break
+        return {AGAIN: True}
+
+    async def _end(self, execution: RunExecution) -> tuple[StepEnd, Snapshot]:
+        from airflow_sagemaker_pipelines.executions.ends import EndState, StepEnd, end_of  # noqa: PLC0415
+
+        async with aclosing(self.snapshots(execution.arn)) as snapshots:
+            async for snapshot in snapshots:
+                end = end_of(self.key, snapshot, stale_end=self.stale_end)
+                if execution.stands_in_for(self.step) and self.key.find(snapshot) is None:
+                    # AWS lists of the reused steps only those that selected steps wait for.
+                    end = StepEnd(state=EndState.SUCCEEDED, reason="it is reused")
+                if end is not None:
+                    return end, snapshot
+        raise RuntimeError("the looks have ended before what they look for")
+
+    async def _result(self, end: StepEnd, snapshot: Snapshot) -> Any:
+        """Return the task's result, ``None`` if it has none."""
+        from airflow_sagemaker_pipelines.executions.ends import EndState, items_of  # noqa: PLC0415
+
+        if self.gives_items:
+            # Also of a loop that has failed: its iterations have tasks of their own.
+            return None if end.record is None else items_of(self.step, snapshot)
+        if end.state is not EndState.SUCCEEDED:
+            return None
+        if end.record is None:
+            return {"StepName": self.step, "StepStatus": "Succeeded"}
+        if self.describes and (answer := await in_thread(partial(self._described, end.record))) is not None:
+            return answer
+        return dict(end.record.entry)
+
+    def _described(self, record: StepRecord) -> dict[str, Any] | None:
+        from airflow_sagemaker_pipelines.executions.resources import described  # noqa: PLC0415
+
+        return described(shared_clients(self.connection), record)
+
+    async def _ended_here(self, outcome: dict[str, Any]) -> TriggerEvent | None:
+        if outcome.get("verdict") == "skipped":
+            self.log.info("Step '%s' is skipped: %s", self.step, outcome["reason"])
+            return TaskSkippedEvent()
+        if outcome.get("result") is None:
+            return None
+        event = await self.succeed(outcome["result"])
+        if event is not None and self.start_task_id and self.execution is not None and not self.gives_items:
+            end = SeenEnd(execution=self.execution.arn, ended=(outcome["entry"] or {}).get("EndTime"))
+            await in_thread(partial(self.notes.see, end))
+        self.log.info("Step '%s' has succeeded", self.step)
+        return event
+
+    async def _stop(self) -> None:
+        ti = self.task_instance
+        if ti is None or await in_thread(partial(state_of, ti)) not in _GIVEN_UP:
+            # Another triggerer waits for it, or it was cleared: the next try decides.
+            return
+        if (execution := await self.known_execution()) is None:
+            return
+        clients = shared_clients(self.connection)
+        from airflow_sagemaker_pipelines.executions.control import stop_step  # noqa: PLC0415
+
+        stop = partial(stop_step, clients, execution.arn, self.key)
+        await stop_at_last(stop, f"step '{self.step}'", self.log)
