@@ -24,8 +24,8 @@ from airflow_sagemaker_pipelines.local.demo.interrupts import Interrupts
 from airflow_sagemaker_pipelines.local.demo.processes import Component, Components
 from tests.bench import workload
 from tests.bench.endpoint import CountingEndpoint, job_times, start_endpoint
-from tests.bench.postgres import postgres
 from tests.integration.real_airflow import Api, RealAirflow
+from tests.postgres import postgres
 
 ROOT = Path(__file__).parents[2]
 PARALLELISM = 8
@@ -178,10 +178,13 @@ class BenchAirflow(RealAirflow):
         self.wait(last, lambda: self.api.run_state(case.name, run_id) in RUN_ENDED, timeout=timeout)
         return self.api.run_state(case.name, run_id)
 
-    def task_processes(self, dag_id: str, run_id: str) -> int:
-        """Return how many processes the workers have started for the tasks of a run: each says so in the task's log."""
+    def task_processes(self, dag_id: str, run_id: str, task_id: str = "*") -> int:
+        """Return how many processes the workers have started for the tasks of a run: each says so in the task's log.
+
+        :param task_id: one of them; by default all.
+        """
         logs = self.home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
-        return sum(path.read_text().count(PROCESS_STARTED) for path in logs.glob("task_id=*/attempt=*.log"))
+        return sum(path.read_text().count(PROCESS_STARTED) for path in logs.glob(f"task_id={task_id}/attempt=*.log"))
 
 
 @dataclass(frozen=True)

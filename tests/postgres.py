@@ -14,7 +14,10 @@ from pathlib import Path
 
 from airflow_sagemaker_pipelines.local.demo.airflow import HOST, free_port
 
-NOT_FOUND = "The server binaries of PostgreSQL are needed: initdb and postgres, in PATH or {places}"
+NOT_FOUND = (
+    "No PostgreSQL server on this machine. Install it (apt-get install postgresql, brew install postgresql); it need "
+    "not run. If it is there: initdb, postgres and pg_isready are looked for in PATH and in {places}"
+)
 PLACES = Path("/usr/lib/postgresql")
 USER = "airflow"
 START_SECONDS = 30.0
@@ -41,7 +44,7 @@ def postgres() -> Iterator[str]:
     """Run a server with an empty database on loopback; yield the database's URL."""
     # Postgres refuses to run as root.
     user = "nobody" if os.getuid() == 0 else None
-    home = Path(tempfile.mkdtemp(prefix="bench-postgres-"))
+    home = Path(tempfile.mkdtemp(prefix="throw-away-postgres-"))
     process = None
     try:
         if user is not None:
