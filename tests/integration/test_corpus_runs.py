@@ -1,4 +1,4 @@
-"""Every definition of the corpus runs to its end, with both outcomes of each of its conditions."""
+"""Every definition of the corpus runs to its end, with both outcomes of its conditions, whoever walks the graph."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from airflow.sdk import BaseOperator
 
 from airflow_sagemaker_pipelines import pipeline_dag
 from airflow_sagemaker_pipelines.hooks.aws import shared_clients
+from airflow_sagemaker_pipelines.local.pipelines import execution_api
+from airflow_sagemaker_pipelines.steps.names import execution_id
 from tests.airflow_dags import run_dag, states
 from tests.corpus_oracle import FILES, REPAIRS, SDK3, corpus_of, repaired
 from tests.integration.corpus_world import outputs_of, plain, prepare, region_of
@@ -92,8 +94,12 @@ def scenarios(files, corpus=corpus_of):
 @pytest.fixture(autouse=True)
 def clients_of_the_process(monkeypatch):
     """Let all tasks use the same clients: a new one takes longer than all else that most steps do."""
-    monkeypatch.setattr("airflow_sagemaker_pipelines.operators.base.AwsClients", shared_clients)
+    for module in ("base", "executions", "pipeline_run"):
+        monkeypatch.setattr(f"airflow_sagemaker_pipelines.operators.{module}.AwsClients", shared_clients)
 
+
+#: Tasks that exist with one orchestrator only.
+OWN_TASKS = {"start-pipeline-execution", "pipeline-execution"}
 
 runs = count()
 
@@ -154,13 +160,51 @@ def check_run(run, corpus, values, fails, failures):
     assert run.state == ("failed" if failing - handled else "success")
 
 
+@pytest.fixture
+def run_in_sagemaker(local_sagemaker, monkeypatch):
+    """Run a definition as an execution of SageMaker's."""
+
+    def expect(dag_id, run_id):
+        # The id below which the results of its function steps lie.
+        monkeypatch.setattr(execution_api, "new_id", lambda length: execution_id(dag_id, run_id, ""))
+
+    def run(corpus, values, **arguments):
+        # What AWS refuses about a step's arguments fails the step, as it does when Airflow makes the call.
+        local_sagemaker.choose(check_arguments=False)
+        return run_corpus(local_sagemaker, corpus, values, {}, orchestrator="sagemaker", expect=expect, **arguments)
+
+    return run
+
+
+def ends(run):
+    """Return the states of the tasks of steps, and that of the run."""
+    return {task: state for task, state in states(run).items() if task not in OWN_TASKS}, run.state
+
+
 @pytest.mark.parametrize(("file", "number", "values"), scenarios(FILES))
 def test_it_runs_to_its_end_with_the_steps_of_the_branches_taken(local_sagemaker, file, number, values, failures):
     corpus = corpus_of(file)
 
     run = run_corpus(local_sagemaker, corpus, values, failures)
 
+    known_ends[file.stem, number] = ends(run)
     check_run(run, corpus, values, expected(FAILS, corpus, number), failures)
+
+
+#: How the runs under Airflow have ended, by definition and scenario: no need to run them twice.
+known_ends = {}
+
+
+@pytest.mark.parametrize(("file", "number", "values"), scenarios(FILES))
+def test_it_ends_as_under_airflow_when_sagemaker_walks_the_graph(
+    local_sagemaker, run_in_sagemaker, file, number, values
+):
+    corpus = corpus_of(file)
+    if (file.stem, number) not in known_ends:
+        known_ends[file.stem, number] = ends(run_corpus(local_sagemaker, corpus, values, {}))
+        local_sagemaker.reset()
+
+    assert ends(run_in_sagemaker(corpus, values)) == known_ends[file.stem, number]
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,26 @@ def retry(clients: Clients, arn: str, *, ended: datetime, max_parallel_steps: in
     return True
 
 
+def resume(clients: Clients, arn: str, *, max_parallel_steps: int | None = None) -> None:
+    """Have a failed or stopped execution go on in place, unless it does so already.
+
+    :raises PipelineRequestError: if AWS does not retry it: it has succeeded, or a Fail step has ended it.
+    :raises PipelineCallError: if it is being stopped, and can be retried afterwards; or if AWS cannot answer now.
+    """
+    described = describe(clients, arn)
+    status, ended = described["PipelineExecutionStatus"], described["LastModifiedTime"]
+    if verdict("PipelineExecutionStatus", status).is_final:
+        if retry(clients, arn, ended=ended, max_parallel_steps=max_parallel_steps):
+            return
+        described = describe(clients, arn)
+        if described["LastModifiedTime"] == ended:
+            raise PipelineRequestError(f"AWS does not retry the execution, which is {status}", resource=arn)
+        # Another task was faster.
+        status = described["PipelineExecutionStatus"]
+    if verdict("PipelineExecutionStatus", status) is Verdict.STOPPING:
+        raise PipelineCallError("the execution is about to stop; AWS retries it when it has", resource=arn)
+
+
 def stop(clients: Clients, arn: str, *, answers_callbacks: bool = True) -> None:
     """Stop an execution; nothing happens to one that is over.
 

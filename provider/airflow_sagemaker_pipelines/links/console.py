@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
+
+CONSOLE_KEY = "_link_console"
+LOGS_KEY = "_link_logs"
 
 _HOSTS = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 
@@ -45,6 +49,21 @@ def _host(region: str) -> str:
     return f"{region}.{_HOSTS.get(partition, 'console.aws.amazon.com')}"
 
 
+def links_of(runner: Any, handle: Mapping[str, Any], region: str) -> dict[str, str]:
+    """Return the addresses of what a step has made, by the XCom key where its buttons look for them.
+
+    :param runner: the runner of its type.
+    """
+    from airflow_sagemaker_pipelines.steps.logs import log_source  # noqa: PLC0415
+
+    links = {}
+    if (page := getattr(runner, "console", None)) is not None:
+        links[CONSOLE_KEY] = console_url(region, f"{page}/{handle['name']}")
+    if (source := log_source(runner, dict(handle))) is not None:
+        links[LOGS_KEY] = log_url(region, source.group, source.prefix)
+    return links
+
+
 class SageMakerConsoleLink(BaseOperatorLink):
     """The resource's page in the SageMaker console."""
 
@@ -53,7 +72,7 @@ class SageMakerConsoleLink(BaseOperatorLink):
     @property
     def xcom_key(self) -> str:
         """Where the link is kept."""
-        return "_link_console"
+        return CONSOLE_KEY
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address, or "" while there is no resource."""
@@ -69,7 +88,7 @@ class CloudWatchLogsLink(BaseOperatorLink):
     @property
     def xcom_key(self) -> str:
         """Where the link is kept."""
-        return "_link_logs"
+        return LOGS_KEY
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address, or "" while there is no job."""

@@ -12,10 +12,11 @@ from airflow_sagemaker_pipelines._compat import AirflowFailException
 from airflow_sagemaker_pipelines.definition import Step
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients
 from airflow_sagemaker_pipelines.links.console import (
+    CONSOLE_KEY,
+    LOGS_KEY,
     CloudWatchLogsLink,
     SageMakerConsoleLink,
-    console_url,
-    log_url,
+    links_of,
 )
 from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.job_log import last_lines
@@ -85,18 +86,16 @@ class PipelineStepOperator(BaseOperator):
     @property
     def console_url(self) -> str | None:
         """The page of what the step made in the SageMaker console, once there is something."""
-        page = getattr(self.runner, "console", None)
-        if not self._handle or page is None:
-            return None
-        return console_url(self.clients.region_name, f"{page}/{self._handle['name']}")
+        return self._links.get(CONSOLE_KEY)
 
     @property
     def log_url(self) -> str | None:
         """The job's log streams in the CloudWatch console, once there is a job."""
-        from airflow_sagemaker_pipelines.steps.logs import log_source  # noqa: PLC0415
+        return self._links.get(LOGS_KEY)
 
-        source = log_source(self.runner, self._handle or {})
-        return None if source is None else log_url(self.clients.region_name, source.group, source.prefix)
+    @property
+    def _links(self) -> dict[str, str]:
+        return links_of(self.runner, self._handle, self.clients.region_name) if self._handle else {}
 
     def step_error(self, verdict: Verdict, reason: str | None, *, attempt: int) -> StepError:
         """Return the error of a step that did not succeed.

@@ -7,7 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
-from airflow_sagemaker_pipelines.definition import PipelineDefinition, load_definition, start_values
+from airflow_sagemaker_pipelines.definition import (
+    PipelineDefinition,
+    PipelineParameterError,
+    load_definition,
+    start_values,
+)
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients, AwsConnection
 from airflow_sagemaker_pipelines.operators.lives import life_of
 from airflow_sagemaker_pipelines.operators.retried_calls import RetriedCallsOperator
@@ -66,7 +71,7 @@ class PipelineOperator(RetriedCallsOperator):
 
         try:
             return self.call(context)
-        except (PipelineRequestError, PipelineChangedError) as error:
+        except (PipelineRequestError, PipelineChangedError, PipelineParameterError) as error:
             raise AirflowFailException(str(error)) from error
 
     def call(self, context: Context) -> Any:
@@ -151,7 +156,7 @@ class SageMakerStartPipelineExecutionOperator(PipelineOperator):
     :param display_name: of the execution, at most 82 letters, digits and hyphens; others are replaced.
     :param description: of the execution.
     :param max_parallel_steps: how many steps may run at once.
-    :param selected_steps: run these alone.
+    :param selected_steps: run these alone: a list, or text with commas between the names.
     :param source_execution_arn: the execution whose outputs the selected steps use.
     :param arguments: those of :class:`PipelineOperator`.
     :raises ValueError: if ``deploy`` needs a definition, or does not go with ``version``.
@@ -225,7 +230,9 @@ class SageMakerStartPipelineExecutionOperator(PipelineOperator):
 
         if not self.selected_steps:
             return None
-        return Selection(steps=list(self.selected_steps), source_arn=self.source_execution_arn or None)
+        names = self.selected_steps
+        steps = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+        return Selection(steps=steps, source_arn=self.source_execution_arn or None)
 
     def _start(self, context: Context, parameters: Mapping[str, Any], selection: Selection | None) -> str:
         from airflow_sagemaker_pipelines.executions import control  # noqa: PLC0415
@@ -359,14 +366,6 @@ class SageMakerRetryPipelineExecutionOperator(PipelineOperator):
     def call(self, context: Context) -> dict[str, Any]:
         """Retry."""
         from airflow_sagemaker_pipelines.executions import control  # noqa: PLC0415
-        from airflow_sagemaker_pipelines.executions.errors import PipelineRequestError  # noqa: PLC0415
-        from airflow_sagemaker_pipelines.steps.status import verdict  # noqa: PLC0415
 
-        arn = self.execution_arn
-        described = control.describe(self.clients, arn)
-        status = described["PipelineExecutionStatus"]
-        if verdict("PipelineExecutionStatus", status).is_final and not control.retry(
-            self.clients, arn, ended=described["LastModifiedTime"], max_parallel_steps=self.max_parallel_steps
-        ):
-            raise PipelineRequestError(f"AWS does not retry the execution, which is {status}", resource=arn)
-        return {"PipelineExecutionArn": arn}
+        control.resume(self.clients, self.execution_arn, max_parallel_steps=self.max_parallel_steps)
+        return {"PipelineExecutionArn": self.execution_arn}

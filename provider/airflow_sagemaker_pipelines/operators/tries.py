@@ -12,8 +12,7 @@ from airflow_sagemaker_pipelines.execution_notes import RunExecution
 from airflow_sagemaker_pipelines.executions import control, snapshot
 from airflow_sagemaker_pipelines.executions.decision import Action, ExecutionPhase, Intent, StepPhase, decide
 from airflow_sagemaker_pipelines.executions.deployment import check_execution
-from airflow_sagemaker_pipelines.executions.errors import PipelineChangedError
-from airflow_sagemaker_pipelines.steps.status import Verdict, verdict
+from airflow_sagemaker_pipelines.executions.errors import PipelineChangedError, PipelineRequestError
 from airflow_sagemaker_pipelines.task_states import open_among, task_states
 
 if TYPE_CHECKING:
@@ -90,18 +89,12 @@ def execution_phase(seen: Snapshot) -> ExecutionPhase:
 
 def _retry(task: WatchedStepOperator, execution: RunExecution) -> None:
     """Have the execution go on in place, once, however many tasks ask for it."""
-    described = control.describe(task.clients, execution.arn)
-    if not verdict("PipelineExecutionStatus", described["PipelineExecutionStatus"]).is_final:
-        return
-    if control.retry(task.clients, execution.arn, ended=described["LastModifiedTime"]):
-        return
-    # Another task may have been faster.
-    status = control.describe(task.clients, execution.arn)["PipelineExecutionStatus"]
-    if verdict("PipelineExecutionStatus", status) not in {Verdict.RUNNING, Verdict.SUCCEEDED}:
+    try:
+        control.resume(task.clients, execution.arn)
+    except PipelineRequestError as error:
         raise AirflowFailException(
-            f"Step '{task.step.name}': AWS does not retry execution {execution.arn}, which is {status}. Clear all "
-            "tasks of the run to start anew"
-        )
+            f"Step '{task.step.name}': {error}. Clear all tasks of the run to start anew"
+        ) from error
 
 
 def _select(task: WatchedStepOperator, context: Context, source: RunExecution) -> RunExecution:

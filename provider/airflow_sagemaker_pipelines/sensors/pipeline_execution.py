@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
+from airflow_sagemaker_pipelines.definition import PipelineDefinitionError, load_definition
+from airflow_sagemaker_pipelines.definition.reader import nearest
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients
 from airflow_sagemaker_pipelines.sensors.base import SageMakerSensor
 from airflow_sagemaker_pipelines.steps.errors import StepFailedError, StepStoppedError
@@ -102,9 +104,6 @@ class SageMakerPipelineExecutionSensor(_ExecutionSensor):
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
         """End the task by what the trigger saw."""
-        if event["verdict"] == "running":
-            # dag.test() gives the trigger one look.
-            return self.execute(context)
         return self._end({"name": event["execution_arn"]}, event)
 
     def _end(self, handle: Handle, outcome: Any) -> Any:
@@ -138,6 +137,8 @@ class SageMakerPipelineStepSensor(_ExecutionSensor):
 
     template_fields: Sequence[str] = ("execution_arn", "step_name")
 
+    _has_started = False
+
     def __init__(self, *, execution_arn: str, step_name: str, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.execution_arn = execution_arn
@@ -147,9 +148,39 @@ class SageMakerPipelineStepSensor(_ExecutionSensor):
         """Name the step."""
         return f"step '{self.step_name}' of {handle['name']}"
 
+    def look(self, handle: Handle) -> tuple[dict[str, Any] | None, Handle]:
+        """Ask AWS once, also whether there is such a step if it has not started."""
+        outcome, handle = super().look(handle)
+        if not self._has_started:
+            self._check_name(handle)
+        return outcome, handle
+
+    def _check_name(self, handle: Handle) -> None:
+        """Refuse a name at which the task would wait in vain, and then be skipped."""
+        from airflow_sagemaker_pipelines.executions.deployment import definition_of_execution  # noqa: PLC0415
+        from airflow_sagemaker_pipelines.executions.errors import PipelineError  # noqa: PLC0415
+
+        try:
+            text = definition_of_execution(AwsClients(self.connection), handle["name"])
+        except PipelineError as error:
+            raise (error.__cause__ or error) from None
+        try:
+            names = load_definition(text.encode()).graph.upstreams
+        except PipelineDefinitionError:
+            # SageMaker may run what we cannot read.
+            return
+        if self.step_name not in names:
+            self._fail(
+                AirflowFailException(
+                    f"{self.resource(handle)}: the pipeline has no such step. {nearest(self.step_name, names)}"
+                )
+            )
+
     def outcome(self, snapshot: Snapshot) -> dict[str, Any] | None:
         """Return how it has ended."""
         from airflow_sagemaker_pipelines.executions.ends import StepKey, end_of  # noqa: PLC0415
+
+        self._has_started = self.step_name in snapshot.steps
 
         end = end_of(StepKey(step=self.step_name), snapshot)
         if end is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import cache
+from importlib import import_module
 from itertools import count
 from typing import Any
 
@@ -22,6 +24,18 @@ def in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     _background.add(task)
     task.add_done_callback(_background.discard)
     return task
+
+
+@cache
+def prepare_for_kills() -> None:
+    """Import what a stop needs: the first import takes seconds, in which the triggerer may be gone."""
+
+    def load() -> None:
+        import_module("airflow.sdk.execution_time.task_runner")
+        import_module("airflow_sagemaker_pipelines.steps.registry")
+        import_module("airflow_sagemaker_pipelines.executions.control")
+
+    in_background(in_thread(load))
 
 
 async def stop_at_last(stop: Callable[[], None], what: str, log: Any) -> None:

@@ -13,6 +13,9 @@ SHORTEST_PER_PAGE = 3.0
 _PART_OF_AGE = 0.07
 #: The same of the time to the end that the job's last run lets expect, and of the time after it.
 _PART_OF_REST = 0.2
+#: Airflow 3.3 can lose a deferred task that resumes within about five seconds of the deferral (its scheduler takes it
+#: for one that never ran; apache/airflow#66374, #71580). No event that resumes a task leaves earlier than this.
+EARLIEST_RESUMPTION_SECONDS = 6.0
 #: Seconds before a call that failed is repeated, doubled with each failure, and the most.
 _FIRST_BACK_OFF = 1.0
 _LONGEST_BACK_OFF = 60.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,14 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from airflow_sagemaker_pipelines.execution_notes import Notes, RunExecution
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.triggers.execution_watch import ExecutionWatch
-from airflow_sagemaker_pipelines.triggers.kills import in_background
+from airflow_sagemaker_pipelines.triggers.kills import in_background, prepare_for_kills
+from airflow_sagemaker_pipelines.triggers.pace import EARLIEST_RESUMPTION_SECONDS as _EARLIEST_RESUMPTION_SECONDS
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
 from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.executions.snapshot import Snapshot
 
-#: As long after the deferral an event may resume a task whose worker has deferred it, see :mod:`.step`.
-_EARLIEST_RESUMPTION_SECONDS = 6.0
 #: Seconds between two looks for the execution of a run that has yet to start one.
 _NOTE_INTERVAL = 2.0
 #: The key of an event that leaves the decision to a worker.
@@ -97,6 +96,8 @@ class PipelineTrigger(BaseTrigger):
     async def _event(self) -> TriggerEvent:
         began = time.monotonic()
         ti = self.task_instance
+        if ti is not None:
+            prepare_for_kills()
         if ti is not None and not self._is_from_worker and ti.try_number > 1 and self._decides_again:
             return self._resumption({AGAIN: True})
         outcome = await self._outcome()
@@ -151,6 +152,13 @@ class PipelineTrigger(BaseTrigger):
         index = -1 if ti.map_index is None else ti.map_index
         return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": index}
 
+    def push(self, values: Mapping[str, Any]) -> None:
+        """Leave values in the task's XCom, by key; it blocks."""
+        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415
+
+        for key, value in values.items():
+            XCom.set(key=key, value=value, **self.of_task)
+
     async def run_execution(self) -> RunExecution:
         """Return the execution that the run is in, as soon as there is one."""
         if self.execution is not None:
@@ -175,10 +183,8 @@ class PipelineTrigger(BaseTrigger):
 
     async def succeed(self, result: dict[str, Any]) -> TriggerEvent | None:
         """End the task with a result; ``None`` if that must be left to a worker."""
-        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415
-
         try:
-            await in_thread(partial(XCom.set, key="return_value", value=result, **self.of_task))
+            await in_thread(partial(self.push, {"return_value": result}))
         except Exception as error:  # noqa: BLE001 - a worker is another way
             self.log.warning("The result could not be pushed from here, so a worker does it: %s", error)
             return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TaskSkippedEvent, TriggerEvent
@@ -11,9 +13,11 @@ from airflow.triggers.base import TaskSkippedEvent, TriggerEvent
 from airflow_sagemaker_pipelines.execution_notes import SeenEnd
 from airflow_sagemaker_pipelines.hooks.aws import shared_clients
 from airflow_sagemaker_pipelines.task_states import state_of
+from airflow_sagemaker_pipelines.triggers import pace
 from airflow_sagemaker_pipelines.triggers.kills import stop_at_last
 from airflow_sagemaker_pipelines.triggers.pipeline import AGAIN, PipelineTrigger
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
+from airflow_sagemaker_pipelines.xcom_keys import CACHE_HIT_KEY
 
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.execution_notes import RunExecution
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 #: States in which the user has given the step up. Of one that is marked as a success, SageMaker still needs the job.
 _GIVEN_UP = frozenset({"failed", "skipped", "removed"})
+#: So often a job that has ended is asked for its description.
+_MOST_DESCRIBE_ATTEMPTS = 6
 #: The ``verdict`` of an event when the execution runs another definition than the DAG's.
 CHANGED = "changed"
 
@@ -72,6 +78,7 @@ class PipelineStepTrigger(PipelineTrigger):
         self.until_over = until_over
         self.gives_items = gives_items
         self.describes = describes
+        self._is_shown = False
 
     @property
     def key(self) -> StepKey:
@@ -108,13 +115,44 @@ class PipelineStepTrigger(PipelineTrigger):
 
         async with aclosing(self.snapshots(execution.arn)) as snapshots:
             async for snapshot in snapshots:
+                record = self.key.find(snapshot)
+                if record is not None and self.task_instance is not None:
+                    await self._show(record)
                 end = end_of(self.key, snapshot, stale_end=self.stale_end)
-                if execution.stands_in_for(self.step) and self.key.find(snapshot) is None:
+                if execution.stands_in_for(self.step) and record is None:
                     # AWS lists of the reused steps only those that selected steps wait for.
                     end = StepEnd(state=EndState.SUCCEEDED, reason="it is reused")
                 if end is not None:
                     return end, snapshot
         raise RuntimeError("the looks have ended before what they look for")
+
+    async def _show(self, record: StepRecord) -> None:
+        """Leave in XCom what the UI's buttons lead to, and that the step was found in the cache, once it is known."""
+        if self._is_shown:
+            return
+        found = await in_thread(partial(self._to_show, record))
+        if not found:
+            return
+        self._is_shown = True
+        try:
+            await in_thread(partial(self.push, found))
+        except Exception as error:  # noqa: BLE001 - the step itself is not concerned
+            self.log.warning("The links to what the step has made could not be left in XCom: %s", error)
+
+    def _to_show(self, record: StepRecord) -> dict[str, Any]:
+        from airflow_sagemaker_pipelines.executions.resources import resource_of  # noqa: PLC0415
+        from airflow_sagemaker_pipelines.links.console import links_of  # noqa: PLC0415
+        from airflow_sagemaker_pipelines.steps.registry import runner_of  # noqa: PLC0415
+
+        found: dict[str, Any] = {}
+        if record.cache_source:
+            self.log.info("Step '%s' was found in the cache of %s", self.step, record.cache_source)
+            found[CACHE_HIT_KEY] = {"source_execution": record.cache_source}
+        if (resource := resource_of(record)) is not None:
+            kind, handle = resource
+            self.log.info("Step '%s' runs as %s", self.step, runner_of(kind).resource(handle))
+            found |= links_of(runner_of(kind), handle, shared_clients(self.connection).region_name)
+        return found
 
     async def _result(self, end: StepEnd, snapshot: Snapshot) -> Any:
         """Return the task's result, ``None`` if it has none."""
@@ -127,14 +165,21 @@ class PipelineStepTrigger(PipelineTrigger):
             return None
         if end.record is None:
             return {"StepName": self.step, "StepStatus": "Succeeded"}
-        if self.describes and (answer := await in_thread(partial(self._described, end.record))) is not None:
+        if self.describes and (answer := await self._described(end.record)) is not None:
             return answer
         return dict(end.record.entry)
 
-    def _described(self, record: StepRecord) -> dict[str, Any] | None:
+    async def _described(self, record: StepRecord) -> dict[str, Any] | None:
+        from airflow_sagemaker_pipelines.executions.errors import PipelineCallError  # noqa: PLC0415
         from airflow_sagemaker_pipelines.executions.resources import described  # noqa: PLC0415
 
-        return described(shared_clients(self.connection), record)
+        for failures in count(1):
+            try:
+                return await in_thread(partial(described, shared_clients(self.connection), record))
+            except PipelineCallError as error:
+                self.log.warning("Asking for the description again: %s", error)
+                await asyncio.sleep(pace.back_off(failures))
+        raise AssertionError("nobody counts to the end")
 
     async def _ended_here(self, outcome: dict[str, Any]) -> TriggerEvent | None:
         if outcome.get("verdict") == "skipped":

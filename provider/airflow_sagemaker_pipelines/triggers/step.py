@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Hashable
-from functools import cache, partial
-from importlib import import_module
-from itertools import count
+from collections.abc import AsyncIterator, Awaitable, Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseEventTrigger, TaskSuccessEvent, TriggerEvent
@@ -15,8 +13,9 @@ from airflow.triggers.base import BaseEventTrigger, TaskSuccessEvent, TriggerEve
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection, shared_clients
 from airflow_sagemaker_pipelines.task_states import state_of
-from airflow_sagemaker_pipelines.triggers import pace
 from airflow_sagemaker_pipelines.triggers.job_log import streamed_log
+from airflow_sagemaker_pipelines.triggers.kills import in_background, prepare_for_kills, stop_at_last
+from airflow_sagemaker_pipelines.triggers.pace import EARLIEST_RESUMPTION_SECONDS as _EARLIEST_RESUMPTION_SECONDS
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
 from airflow_sagemaker_pipelines.triggers.wait import Wait
 from airflow_sagemaker_pipelines.triggers.watch import Watch
@@ -25,16 +24,6 @@ from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.steps.runner import Handle
     from airflow_sagemaker_pipelines.triggers.wait import Outcome
-
-#: Airflow 3.3 can lose a deferred task that resumes within about five seconds of the deferral (its scheduler takes it
-#: for one that never ran; apache/airflow#66374, #71580). No event that resumes a task leaves earlier than this.
-_EARLIEST_RESUMPTION_SECONDS = 6.0
-
-#: So often AWS is asked to stop something before it is left to run; half a minute in all.
-_STOP_ATTEMPTS = 6
-#: What goes on in the background, as asyncio may collect a task that nobody refers to: stops that on_kill has begun,
-#: which Airflow gives a second, and the preparation for them.
-_background: set[asyncio.Task[None]] = set()
 
 
 class StepTrigger(BaseEventTrigger):
@@ -159,7 +148,7 @@ class StepTrigger(BaseEventTrigger):
         :param looks: what looks for it; it fails if that fails.
         """
         if self.task_instance is not None:
-            _prepare_for_kills()
+            prepare_for_kills()
         wait = self._wait()
         watch.join(wait)
         looking = asyncio.ensure_future(looks)
@@ -241,35 +230,18 @@ class StepTrigger(BaseEventTrigger):
         """
         if self._ended or not self.stop_on_kill:
             return
-        await asyncio.shield(_in_background(self._stop()))
+        await asyncio.shield(in_background(self._stop()))
 
     async def _stop(self) -> None:
-        from airflow_sagemaker_pipelines.steps.aws import is_transient  # noqa: PLC0415
-
         if await self._is_waited_for():
             self.log.info("%s goes on: another triggerer waits for it", self.handle)
             return
-        self.log.info("Stopping %s", self.handle)
-        for failures in count(1):
-            error = await in_thread(self._stop_resource)
-            if error is None:
-                return
-            if not is_transient(error) or failures == _STOP_ATTEMPTS:
-                self.log.warning("%s may still run: %s", self.handle, error)
-                return
-            await asyncio.sleep(pace.back_off(failures))
+        await stop_at_last(self._stop_resource, str(self.handle), self.log)
 
-    def _stop_resource(self) -> Exception | None:
-        """Stop it; return why AWS did not."""
-        from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
+    def _stop_resource(self) -> None:
         from airflow_sagemaker_pipelines.steps.registry import runner_of  # noqa: PLC0415
 
-        try:
-            clients = shared_clients(AwsConnection(**self.connection))
-            runner_of(StepType(self.step_type)).stop(clients, self.handle)
-        except AWS_ERRORS as error:
-            return error
-        return None
+        runner_of(StepType(self.step_type)).stop(shared_clients(AwsConnection(**self.connection)), self.handle)
 
     async def _is_waited_for(self) -> bool:
         """Whether the task still waits for this very resource.
@@ -290,24 +262,6 @@ class StepTrigger(BaseEventTrigger):
             return state_of(ti) == "deferred" and made == self.handle
 
         return await in_thread(ask)
-
-
-def _in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    task = asyncio.get_running_loop().create_task(work)
-    _background.add(task)
-    task.add_done_callback(_background.discard)
-    return task
-
-
-@cache
-def _prepare_for_kills() -> None:
-    """Import what a stop needs: the first import takes seconds, in which the triggerer may be gone."""
-
-    def load() -> None:
-        import_module("airflow.sdk.execution_time.task_runner")
-        import_module("airflow_sagemaker_pipelines.steps.registry")
-
-    _in_background(in_thread(load))
 
 
 def _stream_key(
