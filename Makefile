@@ -2,7 +2,7 @@
 #              ONCE=1 ends after the run; CONF='{"AccuracyThreshold": 0.99}' sets parameters of the run
 # make test    the whole test suite
 # make lint    ruff and mypy
-# make bench   the benchmarks beside the Amazon provider's operators, into docs/benchmarks.md: about 40 minutes
+# make bench   the benchmarks beside the Amazon provider's operators, into docs/benchmarks.md: about 55 minutes
 #              PARTS=waiting runs one of them; QUICK=1 makes all of them small
 # make soak    200 pipeline runs with faulty answers and kill -9 of workers and triggerers; it needs PostgreSQL
 #              SEED=7 RUNS=1000 MINUTES=90 make another and longer one; after MINUTES what has not ended is stuck

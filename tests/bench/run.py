@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "build" / "bench"
 TERMINATED = 128 + signal.SIGTERM
-PARTS = ("build", "waiting", "triggerer", "chain", "parallel")
+PARTS = ("build", "waiting", "triggerer", "executions", "chain", "parallel")
 
 
 def main() -> int:

@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
+from tests.bench.host_process import uncoordinated
 from tests.bench.part import Part, Table, Target, shown
 from tests.bench.run import PAGE, PARTS, write_section
-from tests.bench.waits import Waits, uncoordinated
+from tests.bench.waits import Waits
 
 
 @pytest.mark.parametrize(

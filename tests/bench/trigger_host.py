@@ -1,8 +1,8 @@
 """Runs triggers as a triggerer does, in a process of its own, and tells when each fired and what that took.
 
-    python -m tests.bench.trigger_host ours|amazon <file of jobs> <file for the result>
+    python -m tests.bench.trigger_host <which triggers> <file of jobs> <file for the result>
 
-The jobs are given as pairs: a name, and the Unix time from which on it is waited for.
+The jobs, or executions and their steps, are given as pairs: a name, and the Unix time from which on it is waited for.
 
 The process is Airflow's own runner of triggers. What it would ask its supervisor, which alone knows the database, is
 answered here: which triggers to begin with, fifty at a time as a triggerer takes them up, and that XComs were stored.
@@ -66,7 +66,46 @@ def amazon_trigger(job: str, _since: float) -> BaseTrigger:
     return SageMakerTrigger(job_name=job, job_type="Training", waiter_delay=POLL_SECONDS, waiter_max_attempts=attempts)
 
 
-TRIGGERS: dict[str, Callable[[str, float], BaseTrigger]] = {"ours": our_trigger, "amazon": amazon_trigger}
+def our_execution_trigger(name: str, _since: float) -> BaseTrigger:
+    """Return the trigger with which a run waits for its execution, or, if a step is named, for that step of it."""
+    from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
+    from airflow_sagemaker_pipelines.triggers.pipeline_execution import PipelineExecutionTrigger
+    from airflow_sagemaker_pipelines.triggers.pipeline_step import PipelineStepTrigger
+
+    arn, step = execution_and_step(name)
+    arguments: dict[str, Any] = {
+        "connection": AwsConnection().serialize(),
+        "poll_interval": POLL_SECONDS,
+        "execution": {"arn": arn, "digest": ""},
+    }
+    return PipelineStepTrigger(step=step, **arguments) if step else PipelineExecutionTrigger(**arguments)
+
+
+def amazon_execution_trigger(name: str, _since: float) -> BaseTrigger:
+    """Return the trigger with which ``SageMakerStartPipelineOperator`` waits."""
+    from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerPipelineTrigger
+
+    return SageMakerPipelineTrigger(
+        waiter_type=SageMakerPipelineTrigger.Type.COMPLETE,
+        pipeline_execution_arn=name,
+        waiter_delay=POLL_SECONDS,
+        waiter_max_attempts=WEEKS // POLL_SECONDS,
+        aws_conn_id="aws_default",
+    )
+
+
+def execution_and_step(name: str) -> tuple[str, str]:
+    """Return what a trigger waits for, whose name is an execution's ARN, with a step's name after it or without."""
+    arn, _, index = name.partition("-Train")
+    return arn, f"Train{index}" if index else ""
+
+
+TRIGGERS: dict[str, Callable[[str, float], BaseTrigger]] = {
+    "ours": our_trigger,
+    "amazon": amazon_trigger,
+    "ours-executions": our_execution_trigger,
+    "amazon-executions": amazon_execution_trigger,
+}
 
 
 class _Fired(deque[Any]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections import Counter
@@ -11,15 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from threading import Thread
-from typing import Any
 
-from airflow_sagemaker_pipelines.local.demo.endpoint import clean_environment
-from airflow_sagemaker_pipelines.local.demo.interrupts import Interrupts
-from airflow_sagemaker_pipelines.local.demo.processes import Components, python
+from airflow_sagemaker_pipelines.local.demo.processes import Components
 from tests.bench import workload
-from tests.bench.airflow_runs import ROOT
 from tests.bench.endpoint import DESCRIBE, job_times, start_endpoint
-from tests.bench.trigger_host import LAG_PERIOD
+from tests.bench.host_process import HostProcess, quantile
 
 WARM_UP_SECONDS = 8.0
 #: The jobs are those of runs of a pipeline of so many steps.
@@ -67,8 +62,7 @@ class Waits:
         :param part: from 0 to 1.
         :param phase: ``begin``, ``wait`` or ``end``; by default all the time.
         """
-        lags = sorted(self.lags[phase] if phase else [lag for lags in self.lags.values() for lag in lags])
-        return lags[min(len(lags) - 1, int(part * len(lags)))]
+        return quantile(self.lags, part, phase)
 
 
 class Waiting:
@@ -114,54 +108,24 @@ class Waiting:
     def _start_host(self, begins: Sequence[float]) -> None:
         # Last, lest it has ended before it is waited for.
         self._endpoint.sagemaker().create_training_job(TrainingJobName=_WARM_UP_JOB, **workload.training_request())
-        jobs = self._home / f"{self._side}.jobs.json"
-        jobs.write_text(json.dumps([(_WARM_UP_JOB, 0.0), *zip(self._jobs, begins, strict=True)]))
-        env = clean_environment() | {
-            "AIRFLOW_HOME": str(self._home / f"airflow-{self._side}"),
-            "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(self._endpoint.connection),
-            "PYTHONPATH": str(ROOT),
-        }
-        command = python("-m", "tests.bench.trigger_host", self._side, str(jobs), str(self._result))
-        self._host = self._processes.start(f"triggers {self._side}", command, env=env, cwd=self._home)
+        waits = [(_WARM_UP_JOB, 0.0), *zip(self._jobs, begins, strict=True)]
+        self._host = HostProcess(self._processes, self._home, self._side, waits, self._endpoint)
 
     def finish(self) -> Waits:
         """Wait until every job has ended and its trigger has fired."""
         pacing = len(self._seconds) / self._a_second if self._a_second else 0.0
         timeout = pacing + max(self._seconds) + BEGIN_SECONDS + len(self._seconds) * BEGIN_SECONDS_A_JOB
-        what = f"{self._side}: triggers have not fired"
-        Interrupts().wait_until(what, lambda: self._processes.finished(self._host), timeout=timeout, poll=1.0)
+        measured = self._host.finish(timeout=timeout)
         calls = self._endpoint.calls()
         del calls[CREATE]
         ends = {job: end for job, (_, end) in job_times(self._endpoint).items()}
-        return _waits(json.loads(self._result.read_text()), ends, calls)
-
-    @property
-    def _result(self) -> Path:
-        return self._home / f"{self._side}.result.json"
-
-
-def _waits(measured: Mapping[str, Any], ends: Mapping[str, float], calls: Counter[str]) -> Waits:
-    fired = {job: at for job, at in measured["fired"].items() if job != _WARM_UP_JOB}
-    warm, first, all_wait = measured["fired"][_WARM_UP_JOB], min(fired.values()), measured["all_wait"]
-    lags: dict[str, list[float]] = {"begin": [], "wait": [], "end": []}
-    for at, lag in measured["lags"]:
-        if at > warm:
-            phase = "begin" if at <= all_wait else "wait" if at <= first else "end"
-            lags[phase] += uncoordinated(lag)
-    before = max(rss for at, rss in measured["memory"] if at <= warm + 1)
-    waiting = max(rss for at, rss in measured["memory"] if at <= first)
-    return Waits(
-        late=[at - ends[job] for job, at in fired.items()],
-        lags=lags,
-        memory=(waiting - before) / len(fired),
-        cpu=measured["cpu"],
-        calls=calls,
-    )
-
-
-def uncoordinated(lag: float) -> list[float]:
-    """Return the lags that would have been seen, had the loop's being late not kept anybody from looking."""
-    return [lag - step * LAG_PERIOD for step in range(max(1, int(lag / LAG_PERIOD)))]
+        return Waits(
+            late=[at - ends[job] for job, at in measured.fired.items()],
+            lags=measured.lags,
+            memory=measured.memory / len(measured.fired),
+            cpu=measured.cpu,
+            calls=calls,
+        )
 
 
 def _job_name(index: int) -> str:

@@ -104,3 +104,16 @@ def amazon(dag_id: str, count: int, *, chained: bool = True, **arguments: Any) -
                 previous >> task
             previous = task
     return dag
+
+
+def amazon_pipeline(dag_id: str, _text: str, **arguments: Any) -> DAG:
+    """Make a DAG that runs a pipeline, which is there already, as one task of the Amazon provider's.
+
+    :param arguments: of the operator, among them the pipeline's name.
+    """
+    from airflow.providers.amazon.aws.operators.sagemaker import SageMakerStartPipelineOperator
+    from airflow.sdk import DAG
+
+    with DAG(dag_id, start_date=START_DATE, schedule=None) as dag:
+        SageMakerStartPipelineOperator(task_id="pipeline", deferrable=True, **arguments)
+    return dag

@@ -119,11 +119,8 @@ def _select(task: WatchedStepOperator, context: Context, source: RunExecution) -
         version=None if version is None else {"PipelineVersionId": version},
         selection=control.Selection(steps=selection.selected, source_arn=source.arn if selection.reused else None),
     )
-    try:
-        check_execution(clients, pipeline.definition, arn)
-    except PipelineChangedError:
-        control.stop(clients, arn)
-        raise
+    if version is None:
+        _check(task, arn)
     task.log.info("Execution %s runs %s again", arn, ", ".join(selection.selected))
     execution = RunExecution(
         arn=arn,
@@ -133,6 +130,15 @@ def _select(task: WatchedStepOperator, context: Context, source: RunExecution) -
     )
     task.notes(context).enter(execution)
     return execution
+
+
+def _check(task: WatchedStepOperator, arn: str) -> None:
+    """Stop an execution of another definition than the DAG's."""
+    try:
+        check_execution(task.clients, task.pipeline.definition, arn)
+    except PipelineChangedError:
+        control.stop(task.clients, arn)
+        raise
 
 
 def steps_above(pipeline: Pipeline, selected: Sequence[str]) -> list[str]:

@@ -35,7 +35,7 @@ class CallbackMessageOperator(WatchedStepOperator):
         """Return the arguments, or end as the step has."""
         from airflow_sagemaker_pipelines.triggers.callback_arguments import ASKED  # noqa: PLC0415
 
-        if event.get("verdict") != ASKED:
+        if event.get("verdict") != ASKED or event.get("try_number") not in {None, context["ti"].try_number}:
             return super().resume(context, event)
         message = {"token": event["token"], "arguments": event["arguments"]}
         context["ti"].xcom_push(key=CALLBACK_KEY, value=message)

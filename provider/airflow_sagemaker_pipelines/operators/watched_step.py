@@ -138,7 +138,8 @@ class WatchedStepOperator(RetriedCallsOperator, PipelineStepOperator):
         from airflow_sagemaker_pipelines.triggers.pipeline_step import CHANGED  # noqa: PLC0415
         from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT  # noqa: PLC0415
 
-        if event.get(AGAIN):
+        # Airflow 3.1.0 resumes a new try with the event of the try before.
+        if event.get(AGAIN) or event.get("try_number") not in {None, context["ti"].try_number}:
             return self._try(context)
         if event["verdict"] == CHANGED:
             self.refuse_change(event["execution_arn"])
@@ -176,6 +177,7 @@ class WatchedStepOperator(RetriedCallsOperator, PipelineStepOperator):
         trigger = resolve_name(self.trigger)(
             **self._trigger_arguments(),
             execution=asdict(watched.execution),
+            try_number=context["ti"].try_number,
             stale_end=watched.stale_end,
             until_over=watched.until_over,
             loop=self.step.loop,

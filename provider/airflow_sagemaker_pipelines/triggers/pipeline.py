@@ -14,6 +14,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.execution_notes import Notes, RunExecution
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
+from airflow_sagemaker_pipelines.task_states import ENDED, state_of
 from airflow_sagemaker_pipelines.triggers.execution_watch import ExecutionWatch
 from airflow_sagemaker_pipelines.triggers.kills import in_background, prepare_for_kills
 from airflow_sagemaker_pipelines.triggers.pace import EARLIEST_RESUMPTION_SECONDS as _EARLIEST_RESUMPTION_SECONDS
@@ -44,6 +45,7 @@ class PipelineTrigger(BaseTrigger):
     :param event_queue_url: the SQS queue of EventBridge's events; without one, the execution is polled.
     :param stop_on_kill: whether a kill of the task stops what it waits for.
     :param ends_task: whether a success may end the task without a worker.
+    :param try_number: the task's try that waits, if a worker has begun it.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class PipelineTrigger(BaseTrigger):
         event_queue_url: str | None = None,
         stop_on_kill: bool = True,
         ends_task: bool = True,
+        try_number: int | None = None,
         **more: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -71,6 +74,7 @@ class PipelineTrigger(BaseTrigger):
             "event_queue_url": event_queue_url,
             "stop_on_kill": stop_on_kill,
             "ends_task": ends_task,
+            "try_number": try_number,
             **more,
         }
         self.connection = AwsConnection(**connection)
@@ -82,6 +86,7 @@ class PipelineTrigger(BaseTrigger):
         self.event_queue_url = event_queue_url
         self.stop_on_kill = stop_on_kill
         self.ends_task = ends_task
+        self.try_number = try_number
         self._is_from_worker = execution is not None
         self._ended = False
 
@@ -91,6 +96,8 @@ class PipelineTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
+        if not self._is_from_worker:
+            await self._while_cleared()
         yield await self._event()
 
     async def _event(self) -> TriggerEvent:
@@ -101,6 +108,7 @@ class PipelineTrigger(BaseTrigger):
         if ti is not None and not self._is_from_worker and ti.try_number > 1 and self._decides_again:
             return self._resumption({AGAIN: True})
         outcome = await self._outcome()
+        await self._while_cleared()
         # Under dag.test() there is no task instance, and nothing can end a task from here.
         if ti is not None and self.ends_task and (event := await self._ended_here(outcome)) is not None:
             self._ended = True
@@ -108,6 +116,16 @@ class PipelineTrigger(BaseTrigger):
         if ti is not None and self._is_from_worker:
             await asyncio.sleep(began + _EARLIEST_RESUMPTION_SECONDS - time.monotonic())
         return self._resumption(outcome)
+
+    async def _while_cleared(self) -> None:
+        """Do nothing, until it is killed, if the task was cleared: its next try has a trigger of its own.
+
+        Airflow keeps the trigger of a cleared task until the tasks before it have ended, and gives it to triggerers
+        that start in the meantime. There it would watch what the clear has made SageMaker run, and note its end.
+        """
+        ti = self.task_instance
+        if ti is not None and await in_thread(partial(state_of, ti)) not in {"deferred", *ENDED}:
+            await asyncio.Event().wait()
 
     #: Whether another try has something to decide before it waits.
     _decides_again = True
@@ -138,7 +156,7 @@ class PipelineTrigger(BaseTrigger):
     def _resumption(self, payload: dict[str, Any]) -> TriggerEvent:
         self._ended = True
         execution = None if self.execution is None else self.execution.arn
-        return TriggerEvent({"execution_arn": execution, **payload})  # type: ignore[no-untyped-call]
+        return TriggerEvent({"execution_arn": execution, "try_number": self.try_number, **payload})  # type: ignore[no-untyped-call]
 
     @property
     def notes(self) -> Notes:
