@@ -34,6 +34,7 @@ STARTED = "{{ ti.xcom_pull(task_ids='Start')['PipelineExecutionArn'] }}"
 @pytest.fixture(autouse=True)
 def bucket(local_sagemaker):
     local_sagemaker.client("s3").create_bucket(Bucket=BUCKET)
+    local_sagemaker.clear_calls()
 
 
 class ByHand:
@@ -42,7 +43,7 @@ class ByHand:
     def __init__(self, **defaults):
         self.errors = {}
         defaults = {"retry_delay": timedelta(), "on_failure_callback": self._note, **defaults}
-        self.dag = DAG("by_hand", schedule=None, default_args=defaults)
+        self.dag = DAG("by-hand", schedule=None, default_args=defaults)
 
     def _note(self, context):
         self.errors[context["ti"].task_id] = str(context["exception"])
@@ -93,15 +94,13 @@ def test_a_pipeline_is_deployed_started_and_waited_for(local_sagemaker, by_hand)
         one = SageMakerPipelineStepSensor(task_id="One", execution_arn=STARTED, step_name="Train")
         upsert >> begin >> whole >> one
 
-    # AWS allows no underscore in a pipeline's name.
-    by_hand.dag.task_dict["Upsert"].pipeline_name = "by-hand"
     assert by_hand.run() == {"Upsert": "success", "Start": "success", "Whole": "success", "One": "success"}
     (arn,) = executions(local_sagemaker, "by-hand")
     assert by_hand.result("Upsert")["Action"] == "created"
     assert by_hand.result("Start") == {"PipelineExecutionArn": arn}
     assert by_hand.result("Whole") == {"PipelineExecutionArn": arn, "PipelineExecutionStatus": "Succeeded"}
     assert by_hand.result("One")["StepName"] == "Train"
-    assert described(local_sagemaker, arn)["PipelineExecutionDescription"].endswith("of the Airflow DAG by_hand")
+    assert described(local_sagemaker, arn)["PipelineExecutionDescription"].endswith("of the Airflow DAG by-hand")
 
 
 @pytest.mark.parametrize(("change", "action", "version"), [((), "unchanged", None), (("More",), "updated", 2)])
@@ -223,7 +222,7 @@ def test_parameters_are_rendered_and_given_as_text(local_sagemaker, by_hand):
     (arn,) = executions(local_sagemaker)
     listed = local_sagemaker.client("sagemaker").list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
     assert {item["Name"]: item["Value"] for item in listed["PipelineParameters"]} == {
-        "Day": "by_hand",
+        "Day": "by-hand",
         "Fast": "true",
         "Rate": "0.5",
         "Count": "42",
@@ -478,8 +477,8 @@ def test_soft_fail_skips_the_task(local_sagemaker, by_hand, step, why):
     local_sagemaker.rule(outcome="Failed", duration=3600 if why == "time" else 0.2)
     arn = deployed.start(local_sagemaker, training("Train"))
 
-    assert sense(by_hand, "none" if why == "bad input" else arn, step, timeout=1 if why == "time" else 60,
-                 soft_fail=True) == "skipped"  # fmt: skip
+    seconds = 1 if why == "time" else 60
+    assert sense(by_hand, "none" if why == "bad input" else arn, step, timeout=seconds, soft_fail=True) == "skipped"
 
 
 def test_an_unknown_step_is_skipped_by_soft_fail(local_sagemaker, by_hand):
@@ -561,3 +560,16 @@ def test_a_retry_of_a_task_resumes_an_execution_that_was_started_elsewhere(local
     }
     assert executions(local_sagemaker) == [arn]
     assert local_sagemaker.calls()["sagemaker.RetryPipelineExecution"] == 1
+
+
+@pytest.mark.parametrize(("describes", "member"), [(True, "TrainingJobStatus"), (False, "StepStatus")])
+def test_the_results_of_a_loops_steps_are_descriptions_on_demand(local_sagemaker, by_hand, describes, member):
+    steps = (loop(training("Body"), items=["a", "b"]),)
+    watching(by_hand, *steps, describe_steps=describes)
+
+    found = by_hand.run(execution_arn=deployed.start(local_sagemaker, *steps))
+
+    assert set(found.values()) == {"success"}
+    bodies = [ti for ti in by_hand.found.get_task_instances() if ti.task_id == "execution.Body"]
+    results = [ti.xcom_pull(task_ids="execution.Body", map_indexes=ti.map_index) for ti in bodies]
+    assert [member in result for result in results] == [True, True]

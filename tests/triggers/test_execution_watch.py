@@ -23,7 +23,7 @@ from airflow_sagemaker_pipelines.triggers.execution_watch import ExecutionWatch,
 from airflow_sagemaker_pipelines.triggers.pipeline_execution import PipelineExecutionTrigger
 from airflow_sagemaker_pipelines.triggers.pipeline_step import PipelineStepTrigger
 from tests.executions import deployed
-from tests.executions.deployed import NAME, running, start
+from tests.executions.deployed import NAME, running, start, states
 from tests.integration.documents import processing, training
 from tests.steps.types.step_runs import EndpointClients
 from tests.triggers.waiting import task_instance, until
@@ -56,7 +56,10 @@ def connection(local_sagemaker):
 def arn(local_sagemaker):
     """An execution of which one step runs for hours."""
     local_sagemaker.rule(kind="Training", duration=3600)
-    return running(local_sagemaker, start(local_sagemaker, training("Train"), processing("Beside")), "Train")
+    arn = start(local_sagemaker, training("Train"), processing("Beside"))
+    # No more events of it are to come.
+    deployed.wait(lambda: states(local_sagemaker, arn) == {"Train": "Executing", "Beside": "Succeeded"})
+    return arn
 
 
 def looks(local_sagemaker):
@@ -96,10 +99,10 @@ def run(work, seconds=60):
 def test_all_who_wait_share_the_looks(local_sagemaker, arn, connection, hasty):
     local_sagemaker.clear_calls()
 
-    async def wait():
+    async def waited():
         return await asyncio.gather(*(look(arn, connection, count=3) for _ in range(50)))
 
-    found = run(wait())
+    found = run(waited())
 
     assert len({id(snapshot) for member in found for snapshot in member}) == 3
     assert looks(local_sagemaker) <= 4
@@ -110,7 +113,7 @@ def test_other_executions_and_connections_have_loops_of_their_own(local_sagemake
     other = running(local_sagemaker, start(local_sagemaker), "Train")
     elsewhere = AwsConnection(botocore_config={"user_agent_extra": "elsewhere"})
 
-    async def wait():
+    async def waited():
         with ExitStack() as members:
             watches = [
                 members.enter_context(joined(one, by))
@@ -118,11 +121,11 @@ def test_other_executions_and_connections_have_loops_of_their_own(local_sagemake
             ]
             return len(set(map(id, watches))), watches[0] is watches[3]
 
-    assert run(wait()) == (3, True)
+    assert run(waited()) == (3, True)
 
 
 def test_the_shortest_interval_of_all_members_counts(local_sagemaker, arn, connection, hasty):
-    async def wait():
+    async def waited():
         with joined(arn, connection, poll_interval=600) as patient:
             await shown(patient)
             local_sagemaker.clear_calls()
@@ -130,12 +133,12 @@ def test_the_shortest_interval_of_all_members_counts(local_sagemaker, arn, conne
             await look(arn, connection, count=3, poll_interval=0.05)
             return await shown(patient)
 
-    assert run(wait())
+    assert run(waited())
     assert looks(local_sagemaker) >= 4
 
 
 def test_the_loop_ends_with_its_last_member(local_sagemaker, arn, connection, hasty):
-    async def wait():
+    async def waited():
         with joined(arn, connection) as first:
             with joined(arn, connection):
                 pass
@@ -147,15 +150,15 @@ def test_the_loop_ends_with_its_last_member(local_sagemaker, arn, connection, ha
         here = [key for key in ExecutionWatch._open if key[0] is asyncio.get_running_loop()]
         return loop.cancelled(), here
 
-    assert run(wait()) == (True, [])
+    assert run(waited()) == (True, [])
     assert looks(local_sagemaker) == 0
 
 
 def test_who_comes_after_the_last_has_left_is_looked_for_anew(arn, connection, hasty):
-    async def wait():
+    async def waited():
         return await look(arn, connection), await look(arn, connection)
 
-    (first,), (second,) = run(wait())
+    (first,), (second,) = run(waited())
     assert first is not second
 
 
@@ -183,7 +186,7 @@ def test_who_joins_is_shown_a_look_that_begins_after_it_has_joined(arn, connecti
     looks = Looks()
     monkeypatch.setattr(execution_watch, "_read", looks)
 
-    async def wait():
+    async def waited():
         first = asyncio.ensure_future(look(arn, connection))
         await until(lambda: looks.begun == 1)
         # What the look under way shows may be from before a retry of the execution, which the second has asked for.
@@ -193,25 +196,25 @@ def test_who_joins_is_shown_a_look_that_begins_after_it_has_joined(arn, connecti
         looks.let_go(3)
         return await first, await second
 
-    (first,), (second,) = run(wait())
+    (first,), (second,) = run(waited())
 
     assert (first.status, second.status) == ("look 1", "look 2")
 
 
 def test_who_joins_a_quiet_loop_does_not_wait_for_its_next_look(arn, connection, hasty):
-    async def wait():
+    async def waited():
         with joined(arn, connection, poll_interval=600) as first:
             await shown(first)
             await look(arn, connection, poll_interval=600)
             return True
 
-    assert run(wait(), seconds=30)
+    assert run(waited(), seconds=30)
 
 
 def test_who_joins_after_an_error_is_looked_for_anew(local_sagemaker, arn, connection, hasty):
     local_sagemaker.fault("error", operation="ListPipelineExecutionSteps", code="ValidationException", times=1)
 
-    async def wait():
+    async def waited():
         # Whoever was told has not left yet: it may have something to do first.
         with joined(arn, connection) as first:
             with pytest.raises(PipelineRequestError):
@@ -219,7 +222,7 @@ def test_who_joins_after_an_error_is_looked_for_anew(local_sagemaker, arn, conne
             (seen,) = await look(arn, connection)
         return seen, [key for key in ExecutionWatch._open if key[0] is asyncio.get_running_loop()]
 
-    seen, left = run(wait())
+    seen, left = run(waited())
     assert seen.steps["Train"].verdict is Verdict.RUNNING
     assert left == []
 
@@ -269,7 +272,7 @@ def test_who_joins_while_looks_are_put_off_does_not_hasten_them(local_sagemaker,
     local_sagemaker.fault("throttle", operation="ListPipelineExecutionSteps", times=1)
     local_sagemaker.clear_calls()
 
-    async def wait():
+    async def waited():
         first = asyncio.ensure_future(look(arn, connection))
         await until(lambda: looks(local_sagemaker) == 1)
         began = time.monotonic()
@@ -277,7 +280,7 @@ def test_who_joins_while_looks_are_put_off_does_not_hasten_them(local_sagemaker,
         await asyncio.gather(first, *others)
         return time.monotonic() - began
 
-    assert run(wait()) > 1.0
+    assert run(waited()) > 1.0
 
 
 def test_a_look_that_is_denied_for_a_moment_is_repeated(local_sagemaker, arn, connection, hasty):
@@ -292,10 +295,10 @@ def test_looks_that_are_denied_again_and_again_are_told_to_all(local_sagemaker, 
     local_sagemaker.fault("denied", operation="ListPipelineExecutionSteps")
     local_sagemaker.clear_calls()
 
-    async def wait():
+    async def waited():
         return await asyncio.gather(*(look(arn, connection) for _ in range(5)), return_exceptions=True)
 
-    found = run(wait())
+    found = run(waited())
 
     assert {type(error) for error in found} == {PipelineRequestError}
     assert looks(local_sagemaker) == execution_watch._MOST_DENIALS
@@ -309,10 +312,10 @@ def test_a_denial_counts_only_in_a_row(local_sagemaker, arn, connection, hasty):
 
 
 def test_an_execution_that_aws_does_not_know_is_told_to_all_at_once(local_sagemaker, connection, hasty):
-    async def wait():
+    async def waited():
         return await asyncio.gather(*(look(UNKNOWN, connection) for _ in range(5)), return_exceptions=True)
 
-    found = run(wait())
+    found = run(waited())
 
     assert {type(error) for error in found} == {PipelineRequestError}
     assert all("ResourceNotFound" in str(error) for error in found)
@@ -325,10 +328,10 @@ def test_a_bug_in_a_look_is_told_to_all(arn, connection, hasty, monkeypatch):
 
     monkeypatch.setattr(execution_watch, "_read", read_badly)
 
-    async def wait():
+    async def waited():
         return await asyncio.gather(*(look(arn, connection) for _ in range(3)), return_exceptions=True)
 
-    assert [type(error) for error in run(wait())] == [KeyError] * 3
+    assert [type(error) for error in run(waited())] == [KeyError] * 3
 
 
 def test_a_failed_look_shows_nothing(arn, connection, hasty, monkeypatch):
@@ -355,6 +358,8 @@ def queue(local_sagemaker, monkeypatch):
     """The URL of a queue that a rule feeds."""
     # The threads of a test end with it.
     monkeypatch.setattr(events, "_LONG_POLL_SECONDS", 1)
+    # What an event tells of shows at once here.
+    monkeypatch.setattr(execution_watch, "_AWAKE_SECONDS", 0.0)
     clients = EndpointClients(local_sagemaker)
     return create_event_queue(clients, queue_name="job-ends", rule_name="job-ends").url
 
@@ -384,7 +389,7 @@ def stop_job(local_sagemaker, arn):
 
 
 def test_an_event_has_the_execution_looked_at_at_once(local_sagemaker, arn, connection, queue, hasty):
-    async def wait():
+    async def waited():
         with joined(arn, connection, poll_interval=600, event_queue_url=queue) as watch:
             waiting = asyncio.ensure_future(until_stopped(watch))
             await quiet(local_sagemaker)
@@ -393,11 +398,11 @@ def test_an_event_has_the_execution_looked_at_at_once(local_sagemaker, arn, conn
 
     # Without the event it would be looked at in five minutes.
     assert execution_watch.QUIET_INTERVAL >= 300
-    assert run(wait()).steps["Train"].verdict is Verdict.STOPPED
+    assert run(waited()).steps["Train"].verdict is Verdict.STOPPED
 
 
 def test_whoever_waits_for_events_asks_aws_nothing(local_sagemaker, arn, connection, queue, hasty):
-    async def wait():
+    async def waited():
         with joined(arn, connection, event_queue_url=queue) as watch:
             waiting = asyncio.ensure_future(until_stopped(watch))
             await quiet(local_sagemaker)
@@ -405,7 +410,7 @@ def test_whoever_waits_for_events_asks_aws_nothing(local_sagemaker, arn, connect
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
 
-    run(wait())
+    run(waited())
 
     assert set(local_sagemaker.calls()) <= {RECEIVE, "sqs.DeleteMessageBatch"}
 
@@ -413,7 +418,7 @@ def test_whoever_waits_for_events_asks_aws_nothing(local_sagemaker, arn, connect
 def test_an_event_of_another_execution_is_none(local_sagemaker, arn, connection, queue, hasty):
     other = running(local_sagemaker, start(local_sagemaker), "Train")
 
-    async def wait():
+    async def waited():
         with joined(arn, connection, poll_interval=600, event_queue_url=queue) as watch:
             waiting = asyncio.ensure_future(until_stopped(watch))
             await quiet(local_sagemaker)
@@ -424,7 +429,7 @@ def test_an_event_of_another_execution_is_none(local_sagemaker, arn, connection,
             await asyncio.gather(waiting, return_exceptions=True)
             return asked
 
-    assert run(wait()) == 0
+    assert run(waited()) == 0
 
 
 def test_an_arn_in_an_event_may_be_in_other_letters():

@@ -166,13 +166,12 @@ class WatchedStepOperator(RetriedCallsOperator, PipelineStepOperator):
         """Wait, unless there is nothing to wait for."""
         from airflow_sagemaker_pipelines.executions import ends, snapshot  # noqa: PLC0415
 
-        if self.step.loop is not None:
+        if self.step.loop is not None and not watched.until_over:
             # The tasks of a loop's iterations come when the loop has ended: no deferral for each.
             seen = snapshot.read(self.clients, watched.execution.arn)
             end = ends.end_of(self.key(context), seen, stale_end=watched.stale_end)
             if end is not None:
-                result = dict(end.record.entry) if end.record and end.state is ends.EndState.SUCCEEDED else None
-                return self._finish(context, end, watched.execution.arn, result)
+                return self._finish(context, end, watched.execution.arn, self._result(end))
         timeout = self.execution_timeout
         trigger = resolve_name(self.trigger)(
             **self._trigger_arguments(),
@@ -186,6 +185,16 @@ class WatchedStepOperator(RetriedCallsOperator, PipelineStepOperator):
         )
         self.defer(trigger=trigger, method_name="resume")
         raise AssertionError("defer() does not return")
+
+    def _result(self, end: StepEnd) -> dict[str, Any] | None:
+        """Return what the trigger would: the step's entry or, if that is asked for, the description of what it made."""
+        from airflow_sagemaker_pipelines.executions.ends import EndState  # noqa: PLC0415
+        from airflow_sagemaker_pipelines.executions.resources import described  # noqa: PLC0415
+
+        if end.record is None or end.state is not EndState.SUCCEEDED:
+            return None
+        answer = described(self.clients, end.record) if self.pipeline.describe_steps else None
+        return answer or dict(end.record.entry)
 
     def has_seen(self, context: Context, arn: str, record: StepRecord | None) -> bool:
         """Whether an earlier try has seen how the step has ended, and nothing has run it since.
