@@ -1,6 +1,6 @@
 # make demo    the example pipeline on a real Airflow and a local AWS endpoint; Ctrl-C ends it
 #              ONCE=1 ends after the run; CONF='{"AccuracyThreshold": 0.99}' sets parameters of the run
-# make test    the whole test suite
+# make test    the whole test suite; it needs PostgreSQL's server binaries
 # make lint    ruff and mypy
 # make bench   the benchmarks beside the Amazon provider's operators, into docs/benchmarks.md: about 55 minutes
 #              PARTS=waiting runs one of them; QUICK=1 makes all of them small
