@@ -1,6 +1,7 @@
 """The soak: hundreds of pipeline runs on a real Airflow while everything goes wrong.
 
 ``make soak`` runs it, ``make soak SEED=7 RUNS=1000 MINUTES=90`` for longer. It needs the server binaries of PostgreSQL.
+Half of the runs are walked by Airflow, half by SageMaker; ``--orchestrator`` chooses one of them.
 
 * Airflow is real: API server, scheduler with LocalExecutor, DAG processor and two triggerers on Postgres. The local AWS
   endpoint runs in the soak's own process.
@@ -14,6 +15,9 @@
   would (``airflow``).
 * Jobs fail for good, or once and are to be replaced, by the seed; tasks are marked failed or cleared while their jobs
   run (``plan``). So it is known before a run how it and each of its tasks must end, and which jobs there must be.
+* Where SageMaker walks the graph (``watched_plan``), tasks are also cleared after their steps' success or failure, the
+  start is cleared, and runs are marked failed. It is known which executions there must be, how each must end, and how
+  often it must be retried. The job's image tells whose it is, and the execution's name (``executions``).
 * In the end the endpoint's own records and Airflow's API are held against that (``verdicts``): duplicate jobs, orphans,
   wrong verdicts, stuck tasks. Each of the four must be zero. The report has all counts, and each violation's story.
 

@@ -15,7 +15,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     for setting in fields(Settings):
         default = getattr(Settings(), setting.name)
-        parser.add_argument(f"--{setting.name.replace('_', '-')}", type=type(default), default=default)
+        choices = ("airflow", "sagemaker", "both") if setting.name == "orchestrator" else None
+        name = f"--{setting.name.replace('_', '-')}"
+        parser.add_argument(name, type=type(default), default=default, choices=choices)
     report = soak(Settings(**vars(parser.parse_args())), say)
     say(report)
     for shortfall in report.shortfalls:

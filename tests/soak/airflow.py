@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +21,9 @@ import psutil
 from airflow_sagemaker_pipelines.local.demo.airflow import airflow_environment, free_port, start_airflow
 from airflow_sagemaker_pipelines.local.demo.interrupts import Interrupts
 from airflow_sagemaker_pipelines.local.demo.processes import Component, Components, python
-from tests.bench.postgres import postgres
 from tests.integration.real_airflow import Api
-from tests.soak.pipelines import SCENARIOS, VARIANTS
+from tests.postgres import postgres
+from tests.soak.pipelines import VARIANTS, Scenario
 
 ROOT = Path(__file__).parents[2]
 #: Seconds until a client gives up; there is a fault that never answers.
@@ -51,7 +51,9 @@ dag = pipelines.dag({name!r}, {variant!r}, {queue_url!r})
 #: a task most of its first second.
 LOCAL_SETTINGS = """
 import airflow.providers.amazon.aws.hooks.base_aws
+import airflow_sagemaker_pipelines.operators.pipeline_run
 import airflow_sagemaker_pipelines.operators.run
+import airflow_sagemaker_pipelines.operators.tries
 from airflow_sagemaker_pipelines.steps.registry import runners
 import tests.soak.pipelines
 
@@ -94,17 +96,6 @@ class SoakApi(Api):
         path = "/api/v2/jobs?job_type=TriggererJob&limit=100&order_by=-id"
         answer = self._patient(lambda: self._call("GET", path))
         return {job["id"]: datetime.fromisoformat(job["latest_heartbeat"]).timestamp() for job in answer["jobs"]}
-
-    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """What the UI's button does."""
-        body = {
-            "dry_run": False,
-            "dag_run_id": run_id,
-            "task_ids": [task_id],
-            "only_failed": False,
-            "include_downstream": True,
-        }
-        self._call("POST", f"/api/v2/dags/{quote(dag_id)}/clearTaskInstances", body)
 
     def _patient(self, ask: Callable[[], _T]) -> _T:
         deadline = time.monotonic() + _PATIENCE
@@ -166,15 +157,15 @@ class SoakAirflow:
 
 
 @contextmanager
-def soak_airflow(home: Path, endpoint_url: str, queue_url: str) -> Iterator[SoakAirflow]:
-    """Start Airflow with all DAGs of the soak."""
+def soak_airflow(home: Path, endpoint_url: str, queue_url: str, scenarios: Iterable[Scenario]) -> Iterator[SoakAirflow]:
+    """Start Airflow with the DAGs of the scenarios."""
     interrupts = Interrupts()
     dags, config = home / "dags", home / "airflow" / "config"
     dags.mkdir(parents=True)
     config.mkdir(parents=True)
     (config / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
     dag_ids = []
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         for variant in VARIANTS:
             dag_ids.append(scenario.dag_id(variant))
             text = DAG_FILE.format(name=scenario.name, variant=variant, queue_url=queue_url)

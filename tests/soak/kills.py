@@ -173,10 +173,11 @@ def _kill(process: psutil.Process, role: str, draw: float) -> str:
 
 
 def _resource(environ: dict[str, Any]) -> str:
-    """Return the name in a call's JSON body."""
+    """Return the name in a call's JSON body, or the ARN of an execution."""
     try:
         members = json.loads(environ["wsgi.input"].getvalue())
     except ValueError:
         return str(environ.get("PATH_INFO", ""))
-    names = [value for key, value in members.items() if key.endswith("Name") and isinstance(value, str)]
+    named = ("Name", "ExecutionArn")
+    names = [value for key, value in members.items() if key.endswith(named) and isinstance(value, str)]
     return names[0] if names else str(environ.get("PATH_INFO", ""))

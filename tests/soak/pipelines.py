@@ -5,10 +5,10 @@ Steps have short names, so that a job's name tells the whole of it even where Sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from airflow_sagemaker_pipelines import pipeline_dag
 from tests.integration.documents import BUCKET, CLUSTER, IMAGE, ROLE, processing, training
@@ -19,6 +19,7 @@ VARIANTS = ("repeating", "once", "events")
 QUEUE_NAME = "soak-events"
 FUNCTION = "soak"
 THRESHOLD = 0.5
+REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 
 #: What AWS or the way to it refuses is tried again as often as a definition can say.
 _CALL_POLICY = {
@@ -29,6 +30,8 @@ _CALL_POLICY = {
 }
 #: A job that has failed for want of instances is tried again.
 _JOB_POLICY = {**_CALL_POLICY, "ExceptionType": [*_CALL_POLICY["ExceptionType"], "SageMaker.CAPACITY_ERROR"]}
+#: Where SageMaker walks the graph, it does that by itself.
+_CAPACITY_POLICY = {"ExceptionType": ["SageMaker.CAPACITY_ERROR"], "IntervalSeconds": 1, "MaxAttempts": 3}
 #: For steps that take no policies.
 _AUTHOR = {"retries": 20}
 
@@ -40,12 +43,14 @@ class Scenario:
     :param steps: its steps; every one waits for the one before it.
     :param jobs: the steps that run a job, which may fail or be killed.
     :param overrides: arguments of operators.
+    :param orchestrator: who walks the graph.
     """
 
     name: str
     steps: tuple[dict[str, Any], ...]
     jobs: tuple[str, ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    orchestrator: Literal["airflow", "sagemaker"] = "airflow"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -209,26 +214,88 @@ SCENARIOS = (
 )
 
 
+def _tells(step: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    """Have a step's job tell of its run, by its image: SageMaker gives executions ids that nobody knows before."""
+    image = {"Std:Join": {"On": ":", "Values": [f"{REGISTRY}/soak", _get("Parameters.Run")]}}
+    arguments = step["Arguments"]
+    if step["Type"] == "Training":
+        arguments["AlgorithmSpecification"]["TrainingImage"] = image
+    else:
+        arguments["AppSpecification"]["ImageUri"] = image
+    return step | {"RetryPolicies": [_CAPACITY_POLICY]} | keys
+
+
+def _watched(name: str, *steps: dict[str, Any], jobs: tuple[str, ...], retries: int = 60) -> Scenario:
+    """Return a pipeline that SageMaker walks.
+
+    :param retries: of each task of a step. A worker's death counts as one, and so does a call that AWS cannot answer;
+        a try that has SageMaker run a step again makes seven.
+    """
+    overrides = {step["Name"]: {"retries": retries} for step in _all_steps(steps)}
+    return Scenario(name=name, steps=steps, jobs=jobs, overrides=overrides, orchestrator="sagemaker")
+
+
+def _all_steps(steps: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for step in steps:
+        yield step
+        if step["Type"] == "Condition":
+            yield from step["Arguments"]["IfSteps"]
+            yield from step["Arguments"]["ElseSteps"]
+
+
+def _chain() -> tuple[dict[str, Any], ...]:
+    return _tells(processing("Prep")), _tells(training("Train"), DependsOn=["Prep"])
+
+
+def _watched_branch() -> tuple[dict[str, Any], ...]:
+    check = _branch()
+    check["Arguments"]["IfSteps"] = [_tells(training("Good"))]
+    return _tells(_evaluation()), check
+
+
+#: Those that SageMaker walks.
+WATCHED = (
+    _watched("watched-chain", *_chain(), jobs=("Prep", "Train")),
+    # A failure is the last word here, until somebody clears it.
+    _watched("watched-strict", *_chain(), jobs=("Prep", "Train"), retries=0),
+    _watched(
+        "watched-parallel",
+        _tells(training("Left")),
+        _tells(training("Right")),
+        _tells(processing("Join"), DependsOn=["Left", "Right"]),
+        jobs=("Left", "Right", "Join"),
+    ),
+    _watched("watched-branch", *_watched_branch(), jobs=("Eval",)),
+)
+
+
 def dag(name: str, variant: str, queue_url: str) -> Any:
     """Make one of a scenario's DAGs, for its DAG file.
 
     :param queue_url: the queue of events about jobs.
     """
-    (scenario,) = (each for each in SCENARIOS if each.name == name)
-    waiting = {"waiting": "events", "event_queue_url": queue_url} if variant == "events" else {}
+    (scenario,) = (each for each in (*SCENARIOS, *WATCHED) if each.name == name)
+    arguments: dict[str, Any] = {"default_args": {"retry_delay": timedelta(seconds=1)}}
+    if variant == "events":
+        arguments |= {"waiting": "events", "event_queue_url": queue_url}
+    if scenario.orchestrator == "sagemaker":
+        arguments["parameters"] = {"Run": "{{ run_id }}"}
+        # The start makes several calls, any of which may fail.
+        arguments["default_args"] |= _AUTHOR
+    declared = [{"Name": "Run", "Type": "String"}] if scenario.orchestrator == "sagemaker" else []
     return pipeline_dag(
         scenario.dag_id(variant),
-        {"Version": "2020-12-01", "Steps": list(scenario.steps)},
+        {"Version": "2020-12-01", "Parameters": declared, "Steps": list(scenario.steps)},
+        orchestrator=scenario.orchestrator,
         role_arn=ROLE,
         aws_conn_id="aws_once" if variant == "once" else "aws_default",
         poll_interval=2,
         stream_logs=variant == "once",
         overrides=dict(scenario.overrides),
-        default_args={"retry_delay": timedelta(seconds=1)},
         schedule=None,
         max_active_runs=100,
-        **waiting,
+        **arguments,
     )
 
 
-__all__ = ["CLUSTER", "FUNCTION", "QUEUE_NAME", "SCENARIOS", "VARIANTS", "Scenario", "dag"]
+__all__ = ["CLUSTER", "FUNCTION", "QUEUE_NAME", "SCENARIOS", "VARIANTS", "WATCHED", "Scenario", "dag"]

@@ -27,6 +27,12 @@ class Outcome(StrEnum):
     FAILS = "fails"
     IS_KILLED = "is killed"
     IS_CLEARED = "is cleared"
+    # The others only where SageMaker walks the graph.
+    IS_RETRIED = "is retried by SageMaker"
+    IS_REDONE = "is cleared after its success"
+    IS_RESUMED = "is cleared after its failure"
+    IS_RESTARTED = "the start is cleared"
+    RUN_IS_FAILED = "the run is marked failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +53,17 @@ JOBS = {
     Outcome.IS_CLEARED: (Made(stopped=1), Made(wanted=1)),
 }
 _BAD = frozenset({Outcome.FAILS, Outcome.IS_KILLED})
+#: Those that somebody brings about.
+_INTERFERENCES = frozenset(
+    {
+        Outcome.IS_KILLED,
+        Outcome.IS_CLEARED,
+        Outcome.IS_REDONE,
+        Outcome.IS_RESUMED,
+        Outcome.IS_RESTARTED,
+        Outcome.RUN_IS_FAILED,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,9 +94,12 @@ class Run:
 
     @property
     def interference(self) -> tuple[str, Outcome] | None:
-        """The step whose task is marked failed or cleared while its job runs."""
-        found = [(step, it) for step, it in self.outcomes.items() if it in {Outcome.IS_KILLED, Outcome.IS_CLEARED}]
+        """The step whose task is marked failed or cleared, or with whose job something else is done."""
+        found = [(step, it) for step, it in self.outcomes.items() if it in _INTERFERENCES]
         return found[0] if found else None
+
+    def __str__(self) -> str:
+        return f"{self.dag_id} {self.run_id} ({self.execution})"
 
     def rules(self) -> Iterator[dict[str, Any]]:
         """Yield the endpoint's rules for the run's jobs, before the general ones."""
@@ -118,6 +138,16 @@ class Run:
                 states[skipped, -1] = "upstream_failed" if broken else "skipped"
         good = set(states.values()) <= {"success", "skipped"}
         return ("success" if good else "failed"), states
+
+    def expected_jobs(self) -> dict[str, tuple[Made, ...]]:
+        """Return what each of the steps leaves behind, by its lives."""
+        _, states = self.expected()
+        if self.scenario.name == "loop":
+            steps = ["Body-0", "Body-1"]
+        else:
+            own = {"Check", "Call", "Reject"}
+            steps = [name for name in self.scenario.names if name not in own and states[name, -1] != "upstream_failed"]
+        return {step: JOBS[self.outcomes.get(step, Outcome.COMPLETES)] for step in steps}
 
 
 GENERAL_RULES = [

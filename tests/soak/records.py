@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from tests.soak.plan import Run
+from tests.soak.watched_plan import WatchedRun
 
 _NAME = re.compile(r"(?:pipelines-)?(?P<execution>[0-9a-z]{12})-(?P<step>.+)-(?P<life>[0-9a-z]{10})(?:-\d+)?")
 _OWN_NAME = re.compile(r"soak-(?P<execution>[0-9a-z]{12})(?:/\d+)?")
@@ -59,9 +60,11 @@ class Job:
         return f"{record['kind']} {record['name']} is {record['status']} ({record['created']:.1f} to {record['ended']})"
 
 
-def jobs(runs: Sequence[Run], records: Iterable[Mapping[str, Any]]) -> tuple[list[Job], list[Mapping[str, Any]]]:
-    """Return what steps have made, oldest first, and the records that belong to no step of the runs."""
-    by_execution = {run.execution: run for run in runs}
+def jobs(owners: Mapping[str, Run], records: Iterable[Mapping[str, Any]]) -> tuple[list[Job], list[Mapping[str, Any]]]:
+    """Return what steps have made, oldest first, and the records that belong to no step of the runs.
+
+    :param owners: the runs by the ids in the names of what they make.
+    """
     found, strange = [], []
     for record in records:
         kind = record["kind"]
@@ -73,9 +76,11 @@ def jobs(runs: Sequence[Run], records: Iterable[Mapping[str, Any]]) -> tuple[lis
         else:
             match = _NAME.fullmatch(name)
             step, life = (match["step"], match["life"]) if match else ("", "")
-        run = by_execution.get(match["execution"]) if match else None
-        if run is None:
+        run = owners.get(match["execution"]) if match else None
+        if match is None or run is None:
             strange.append(record)
         else:
+            # SageMaker's own names tell no life, and a step has one in each execution.
+            life = match["execution"] if isinstance(run, WatchedRun) else life
             found.append(Job(run=run, step=step, life=life, record=record))
     return found, strange

@@ -13,9 +13,11 @@ from tests.soak.faults import name
 from tests.soak.kills import Boundary, Kill
 from tests.soak.plan import Run
 from tests.soak.records import jobs
-from tests.soak.verdicts import Ended, Kind, Violation
+from tests.soak.verdicts import STOPS, Ended, Kind, Violation, concerns
 
 _LEAST_SHARE_OF_FAULTS = 0.15
+#: The share of marks that may come to nothing because Airflow tells nobody: else nothing is known of stops.
+_MOST_LEFT = 0.6
 #: A boundary that so many calls have crossed must have been struck.
 _OFTEN = 10
 _LOG_LINES = 12
@@ -63,6 +65,9 @@ class Report:
             found.append(f"fewer than {_LEAST_SHARE_OF_FAULTS:.0%} of all answers were faulty")
         left_out = [each for each in self.uncovered if self.crossed[each] > _OFTEN]
         found += [f"nobody was killed {phase} {operation}" for operation, phase in left_out]
+        marks = sum(it.outcome in STOPS for it in self.ended.interferences)
+        if len(self.left) > _MOST_LEFT * marks:
+            found.append(f"of {marks} marks Airflow told nobody, or a triggerer that died, {len(self.left)} times")
         roles = {kill.role for kill in self.ended.kills}
         found += [f"no {role} was killed" for role in ("worker", "triggerer") if role not in roles]
         return found
@@ -82,6 +87,11 @@ class Report:
         struck = sum(each["struck"] for each in self.faults)
         yield f"seed {self.seed}; {self.seconds:.0f} s; Airflow's logs: {self.logs}"
         yield f"{'runs':<44}{len(ended.states):>7}"
+        retries, selective = (
+            sum(it.retries for it in ended.executions),
+            sum(bool(it.selected) for it in ended.executions),
+        )
+        yield f"{'executions, their retries, selective ones':<44}{len(ended.executions):>7}{retries:>7}{selective:>7}"
         yield f"{'task instances, and their tries':<44}{len(tries):>7}{sum(tries):>7}"
         yield f"{'calls, and faulty answers':<44}{calls:>7}{struck:>7}  {struck / max(1, calls):.0%}"
         for operation, each in self.calls.items():
@@ -98,7 +108,7 @@ class Report:
         yield f"components started again: {json.dumps(self.revived)}"
         yield f"boundaries not struck: {self.uncovered or 'none'}"
         interferences = Counter(f"{it.outcome}, {it.state}" for it in ended.interferences)
-        yield f"tasks marked failed or cleared while their jobs ran: {json.dumps(interferences)}"
+        yield f"tasks and runs marked failed, tasks cleared: {json.dumps(interferences)}"
         yield self._functions()
         yield f"jobs that ran on because Airflow told nobody of a mark: {len(self.left)}"
         yield from (f"  {line}" for line in self.left)
@@ -130,9 +140,10 @@ class Report:
         :param steps: whose tasks' logs are shown.
         """
         yield f"  planned: {json.dumps(run.outcomes)}, {run.is_accurate=}"
-        found, _ = jobs([run], self.ended.records)
-        timeline = [(job.record["created"], f"created: {job}") for job in found]
-        timeline += [(kill.time, str(kill)) for kill in self.ended.kills if run.execution in kill.resource]
+        found, _ = jobs(self.ended.owners, self.ended.records)
+        timeline = [(job.record["created"], f"created: {job}") for job in found if job.run is run]
+        timeline += [(each.started, str(each)) for each in self.ended.executions if each.name == run.run_id]
+        timeline += [(kill.time, str(kill)) for kill in self.ended.kills if concerns(kill, run, self.ended)]
         timeline += [(at, "kill -9 of the scheduler") for at in self.ended.scheduler_kills]
         timeline += [
             (it.time, f"{it.step} {it.outcome} in state {it.state}, triggerer {it.triggerer}")

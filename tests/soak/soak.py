@@ -7,12 +7,10 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from airflow_sagemaker_pipelines.local import LocalEndpoint
 from airflow_sagemaker_pipelines.local.rules import Rule
@@ -20,12 +18,15 @@ from airflow_sagemaker_pipelines.steps.events import create_event_queue
 from tests.integration.documents import BUCKET, ROLE
 from tests.soak import faults
 from tests.soak.airflow import SoakAirflow, soak_airflow
+from tests.soak.executions import executions, owners, versions
+from tests.soak.interferer import Interferer, heard
 from tests.soak.kills import Killer
 from tests.soak.pipelines import FUNCTION, QUEUE_NAME
-from tests.soak.plan import GENERAL_RULES, Outcome, Run, plan
-from tests.soak.records import End, jobs
+from tests.soak.plan import GENERAL_RULES, Run, plan
+from tests.soak.records import End, Job, jobs
 from tests.soak.report import Report
-from tests.soak.verdicts import Ended, Interference, violations
+from tests.soak.verdicts import Ended, violations
+from tests.soak.watched_plan import watched_plan
 
 _TURN_SECONDS = 1.0
 _SETTLE_SECONDS = 30.0
@@ -41,6 +42,7 @@ class Settings:
     :param fault_rate: the share of answers that are faulty.
     :param kill_rate: the share of calls at which the caller is killed, once every boundary has been struck.
     :param scheduler_kills: how often the scheduler is killed with all its workers.
+    :param orchestrator: who walks the graphs: ``airflow``, ``sagemaker`` or, half of them each, ``both``.
     """
 
     seed: int = 1
@@ -50,6 +52,7 @@ class Settings:
     fault_rate: float = 0.2
     kill_rate: float = 0.02
     scheduler_kills: int = 2
+    orchestrator: str = "both"
 
 
 def soak(settings: Settings, say: Callable[[str], object]) -> Report:
@@ -58,18 +61,30 @@ def soak(settings: Settings, say: Callable[[str], object]) -> Report:
     :param say: is told how it goes.
     :returns: what there is at the end.
     """
-    runs = plan(settings.seed, settings.runs)
+    runs = _plan(settings)
     killer = Killer(settings.seed, rate=settings.kill_rate)
     home = Path(tempfile.mkdtemp(prefix="soak-"))
     say(f"Seed {settings.seed}, {settings.runs} runs; Airflow's logs are in {home}")
     with LocalEndpoint(on_call=killer, seed=settings.seed) as endpoint:
         queue_url = _prepare(endpoint, runs)
-        with soak_airflow(home, endpoint.url, queue_url) as airflow:
+        scenarios = {run.scenario.name: run.scenario for run in runs}.values()
+        with soak_airflow(home, endpoint.url, queue_url, scenarios) as airflow:
             course = _Course(settings, runs, endpoint, airflow, killer, say)
             began = time.time()
             course.go()
             report = course.report(home, time.time() - began)
     return report
+
+
+def _plan(settings: Settings) -> list[Run]:
+    """Return the runs in the order in which they start."""
+    seed, count = settings.seed, settings.runs
+    if settings.orchestrator == "airflow":
+        return plan(seed, count)
+    if settings.orchestrator == "sagemaker":
+        return [*watched_plan(seed, count)]
+    watched = watched_plan(seed, count // 2)
+    return [run for pair in zip_longest(plan(seed, count - len(watched)), watched) for run in pair if run]
 
 
 def _prepare(endpoint: LocalEndpoint, runs: Sequence[Run]) -> str:
@@ -114,8 +129,10 @@ class _Course:
     killer: Killer
     say: Callable[[str], object]
     states: dict[str, str] = field(default_factory=dict)
-    interferences: list[Interference] = field(default_factory=list)
     scheduler_kills: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.interferer = Interferer(self.airflow.api, self.endpoint)
 
     def go(self) -> None:
         """Start all runs, interfere, bring back the dead, until all have ended or the time is up."""
@@ -127,7 +144,8 @@ class _Course:
         for turn in _turns(deadline):
             self.airflow.components.revive()
             self._start_runs()
-            self._interfere()
+            started = [run for run in self.runs if run.run_id in self.states]
+            self.interferer.turn(started, self.states, self._jobs())
             self.states = self.airflow.api.states()
             if turn % 20 == 0:
                 self.say(self._progress())
@@ -139,7 +157,12 @@ class _Course:
 
     @property
     def _ended(self) -> int:
-        return sum(state in {"success", "failed"} for state in self.states.values())
+        states = [(run, self.states[run.run_id]) for run in self.runs if run.run_id in self.states]
+        return sum(state in {"success", "failed"} and not self.interferer.awaits(run, state) for run, state in states)
+
+    def _jobs(self) -> list[Job]:
+        """Return what the runs have made so far."""
+        return jobs(owners(self.runs, executions()), self.endpoint.jobs())[0]
 
     def _progress(self) -> str:
         kills, revived = len(self.killer.kills), self.airflow.components.revived.total()
@@ -150,37 +173,6 @@ class _Course:
         for run in self.runs[len(self.states) :][: max(0, room)]:
             self.airflow.api.start(run.dag_id, run.run_id)
             self.states[run.run_id] = "queued"
-
-    def _interfere(self) -> None:
-        """Mark tasks failed and clear them, where that is planned, some time after their jobs were created."""
-        done = {it.run.run_id for it in self.interferences}
-        started = [run for run in self.runs if run.run_id in self.states and run.run_id not in done]
-        waiting = {run.run_id: run for run in started if run.interference}
-        if not waiting:
-            return
-        found, _ = jobs(list(waiting.values()), self.endpoint.jobs())
-        for job in found:
-            step, outcome = job.run.interference or ("", None)
-            is_time = time.time() >= job.record["created"] + job.run.delay
-            if job.step == step and job.end is End.RUNS and outcome is not None and is_time:
-                self._interfere_with(job.run, step, outcome)
-
-    def _interfere_with(self, run: Run, step: str, outcome: Outcome) -> None:
-        api = self.airflow.api
-        # Components die under it: the next turn tries again.
-        with suppress(httpx.HTTPError):
-            task = api.task_instance(run.dag_id, run.run_id, step)
-            # Airflow tells a new try nothing of a clear if the task was running: it looks like a retry.
-            if task["state"] not in ({"deferred"} if outcome is Outcome.IS_CLEARED else {"running", "deferred"}):
-                return
-            triggerer = (task["trigger"] or {}).get("triggerer_id")
-            change = api.mark_failed if outcome is Outcome.IS_KILLED else api.clear
-            change(run.dag_id, run.run_id, step)
-            self.interferences.append(
-                Interference(
-                    run=run, step=step, outcome=outcome, time=time.time(), state=task["state"], triggerer=triggerer
-                )
-            )
 
     def _kill_scheduler(self) -> None:
         planned = self.settings.scheduler_kills
@@ -195,8 +187,7 @@ class _Course:
         deadline = time.monotonic() + _SETTLE_SECONDS
         for _ in _turns(deadline):
             self.airflow.components.revive()
-            found, _ = jobs(self.runs, self.endpoint.jobs())
-            if all(job.end is not End.RUNS for job in found):
+            if all(job.end is not End.RUNS for job in self._jobs()):
                 return
 
     def report(self, home: Path, seconds: float) -> Report:
@@ -207,10 +198,14 @@ class _Course:
             states=api.states(),
             tasks={run.run_id: api.tasks_of(run.dag_id, run.run_id) for run in self.runs if run.run_id in self.states},
             records=self.endpoint.jobs(),
-            interferences=self.interferences,
+            interferences=self.interferer.done,
             kills=self.killer.kills,
             heartbeats=api.triggerers(),
             scheduler_kills=self.scheduler_kills,
+            heard=heard(self.interferer.done, home / "airflow" / "logs"),
+            forgotten=self.interferer.forgotten,
+            executions=executions(),
+            versions=versions(),
         )
         wrong, left = violations(ended)
         return Report(

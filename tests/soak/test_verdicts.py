@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from tests.soak.executions import Execution
 from tests.soak.kills import Kill
-from tests.soak.pipelines import SCENARIOS
+from tests.soak.pipelines import SCENARIOS, WATCHED
 from tests.soak.plan import Outcome, Run, plan
 from tests.soak.verdicts import Ended, Interference, Kind, violations
+from tests.soak.watched_plan import WatchedRun, watched_plan
 
 TOKEN, OTHER_LIFE = "0123456789", "abcdefghij"
 NOON = 1_000_000.0
@@ -25,7 +29,11 @@ def job(run, step, status="Completed", *, end=TOKEN):
     return {"kind": "Training", "name": name, "status": status, "parent": None, "token": None, **times}
 
 
-def found(run, *records, state=None, tasks=None, **more):
+def found(run, *records, **more):
+    return judged(run, [job(run, "Prep"), *records], **more)
+
+
+def judged(run, records, *, state=None, tasks=None, **more):
     verdict, expected = run.expected()
     states = {step: wanted for (step, _), wanted in expected.items()} | (tasks or {})
     listed = [{"task_id": step, "map_index": -1, "state": its, "try_number": 1} for step, its in states.items()]
@@ -33,7 +41,7 @@ def found(run, *records, state=None, tasks=None, **more):
         "runs": [run],
         "states": {run.run_id: state or verdict},
         "tasks": {run.run_id: listed},
-        "records": [job(run, "Prep"), *records],
+        "records": records,
         "interferences": [],
         "kills": [],
         "heartbeats": {},
@@ -110,6 +118,9 @@ def interference(run, **more):
         ("deferred", None, {}, True),
         ("deferred", 1, {"heartbeats": {1: NOON - 5}}, True),
         ("deferred", 1, {"heartbeats": {1: NOON + 60}}, False),
+        # Told after half a minute, and gone two seconds later.
+        ("deferred", 1, {"heartbeats": {1: NOON + 32}, "heard": {"r": NOON + 30}}, True),
+        ("deferred", 1, {"heartbeats": {1: NOON + 60}, "heard": {"r": NOON + 30}}, False),
         ("running", None, {"scheduler_kills": [NOON - 5]}, True),
         ("running", None, {}, True),
     ],
@@ -144,7 +155,118 @@ def test_a_seed_makes_the_same_plan_and_another_seed_another():
 
 
 def test_every_outcome_and_every_dag_is_planned():
-    runs = plan(1, 200)
+    runs, watched = plan(1, 200), watched_plan(1, 200)
 
-    assert {outcome for run in runs for outcome in run.outcomes.values()} == set(Outcome)
+    assert {outcome for run in [*runs, *watched] for outcome in run.outcomes.values()} == set(Outcome)
     assert len({run.dag_id for run in runs}) == 27
+    assert len({run.dag_id for run in watched}) == 12
+
+
+# --- where SageMaker walks the graph
+
+FIRST, SECOND = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
+
+
+def watched(outcome, *, scenario="watched-chain"):
+    (found,) = (each for each in WATCHED if each.name == scenario)
+    step = "Left" if scenario == "watched-parallel" else "Train"
+    jobs = dict.fromkeys(found.jobs, Outcome.COMPLETES)
+    return WatchedRun(
+        run_id="r",
+        scenario=found,
+        variant="once",
+        outcomes=jobs | {step: outcome},
+        is_accurate=True,
+        delay=0.0,
+        durations=dict.fromkeys(jobs, 1.0),
+    )
+
+
+def walk(status="Succeeded", *, retries=0, id=FIRST):  # noqa: A002
+    arn = f"arn:aws:sagemaker:us-east-1:123456789012:pipeline/p/execution/{id}"
+    return Execution(arn=arn, name="r", status=status, started=NOON, ended=NOON, selected=[], retries=retries, steps={})
+
+
+def its_job(step, status="Completed", *, execution=FIRST, token=TOKEN):
+    name = f"pipelines-{execution}-{step}-{token}"
+    times = {"created": NOON, "ended": None}
+    return {"kind": "Training", "name": name, "status": status, "parent": None, "token": None, **times}
+
+
+def seen(run, executions, *records, **more):
+    return judged(run, records, executions=executions, **more)
+
+
+PREP, TRAIN = its_job("Prep"), its_job("Train")
+FAILED = its_job("Train", "Failed", token=OTHER_LIFE)
+AGAIN = its_job("Train", execution=SECOND)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "executions", "records"),
+    [
+        (Outcome.COMPLETES, [walk()], [PREP, TRAIN]),
+        (Outcome.FAILS_ONCE, [walk(retries=1)], [PREP, FAILED, TRAIN]),
+        (Outcome.IS_RETRIED, [walk()], [PREP, FAILED, TRAIN]),
+        (Outcome.IS_RESUMED, [walk(retries=1)], [PREP, FAILED, TRAIN]),
+        (Outcome.FAILS, [walk("Failed")], [PREP, FAILED]),
+        (Outcome.IS_KILLED, [walk("Failed")], [PREP, its_job("Train", "Stopped")]),
+        (Outcome.IS_CLEARED, [walk()], [PREP, TRAIN]),
+        (Outcome.IS_REDONE, [walk(), walk(id=SECOND)], [PREP, TRAIN, AGAIN]),
+        (Outcome.RUN_IS_FAILED, [walk("Stopped")], [PREP, its_job("Train", "Stopped")]),
+        (
+            Outcome.IS_RESTARTED,
+            [walk("Stopped"), walk(id=SECOND)],
+            [PREP, its_job("Train", "Stopped"), its_job("Prep", execution=SECOND), AGAIN],
+        ),
+    ],
+)
+def test_what_was_planned_of_an_execution_is_right(outcome, executions, records):
+    assert seen(watched(outcome), executions, *records) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "executions", "records", "kinds"),
+    [
+        (Outcome.COMPLETES, [walk(), walk(id=SECOND)], [PREP, TRAIN], [Kind.DUPLICATE]),
+        (Outcome.COMPLETES, [walk()], [PREP, TRAIN, its_job("Train", token=OTHER_LIFE)], [Kind.DUPLICATE]),
+        (Outcome.COMPLETES, [], [], [Kind.WRONG, Kind.WRONG, Kind.WRONG]),
+        (Outcome.COMPLETES, [walk("Executing")], [PREP, TRAIN], [Kind.ORPHAN]),
+        (Outcome.FAILS_ONCE, [walk(retries=2)], [PREP, FAILED, TRAIN], [Kind.DUPLICATE]),
+        (Outcome.FAILS_ONCE, [walk("Failed")], [PREP, FAILED], [Kind.WRONG, Kind.WRONG, Kind.WRONG]),
+        (Outcome.FAILS, [walk("Failed", retries=1)], [PREP, FAILED, FAILED], [Kind.DUPLICATE, Kind.DUPLICATE]),
+        (Outcome.IS_KILLED, [walk()], [PREP, TRAIN], [Kind.DUPLICATE, Kind.WRONG]),
+        (Outcome.IS_CLEARED, [walk(), walk(id=SECOND)], [PREP, TRAIN, AGAIN], [Kind.DUPLICATE, Kind.DUPLICATE]),
+        (
+            Outcome.RUN_IS_FAILED,
+            [walk("Executing")],
+            [PREP, its_job("Train", "InProgress")],
+            [Kind.ORPHAN, Kind.ORPHAN],
+        ),
+        (Outcome.IS_REDONE, [walk()], [PREP, TRAIN], [Kind.WRONG, Kind.WRONG]),
+    ],
+)
+def test_what_must_not_be_of_an_execution_is_seen(outcome, executions, records, kinds):
+    assert seen(watched(outcome), executions, *records) == (kinds, [])
+
+
+@pytest.mark.parametrize(("triggerer", "is_excused"), [(None, True), (1, False)])
+def test_a_job_that_only_the_soak_has_stopped_is_an_orphan_unless_nobody_could_have(triggerer, is_excused):
+    run = watched(Outcome.IS_KILLED)
+    marked = interference(run, state="deferred", triggerer=triggerer)
+    more = {"interferences": [marked], "forgotten": [marked], "heartbeats": {1: NOON + 60}}
+
+    kinds, left = seen(run, [walk("Failed")], PREP, its_job("Train", "Stopped"), **more)
+
+    assert (kinds, len(left)) == (([], 1) if is_excused else ([Kind.ORPHAN], 0))
+
+
+def test_a_pipeline_that_was_deployed_twice_is_seen():
+    assert seen(watched(Outcome.COMPLETES), [walk()], PREP, TRAIN, versions={"p": 2})[0] == [Kind.DUPLICATE]
+
+
+def test_an_execution_of_no_run_has_jobs_of_no_step():
+    strange = walk(id=SECOND)
+    unknown = replace(strange, name="another")
+
+    assert seen(watched(Outcome.COMPLETES), [walk(), unknown], PREP, TRAIN, AGAIN)[0] == [Kind.ORPHAN]
