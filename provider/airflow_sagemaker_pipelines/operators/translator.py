@@ -12,7 +12,6 @@ from airflow_sagemaker_pipelines.definition.reader import nearest
 from airflow_sagemaker_pipelines.operators.callback import SageMakerCallbackOperator
 from airflow_sagemaker_pipelines.operators.condition import SageMakerConditionOperator
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
-from airflow_sagemaker_pipelines.operators.watched_step import WatchedConditionOperator, WatchedStepOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -143,6 +142,11 @@ class WatchedStepTranslator(StepTranslator):
 
     def operator_class(self, step: Step) -> type[PipelineStepOperator]:
         """Return the class of a step's operator."""
+        from airflow_sagemaker_pipelines.operators.watched_step import (  # noqa: PLC0415
+            WatchedConditionOperator,
+            WatchedStepOperator,
+        )
+
         return WatchedConditionOperator if step.type is StepType.CONDITION else WatchedStepOperator
 
     def loop_classes(self) -> tuple[type[PipelineStepOperator], type[PipelineStepOperator]]:
