@@ -18,7 +18,7 @@ from airflow_sagemaker_pipelines.definition import (
 )
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.operators.admission import handled_steps, looks_upstream
-from airflow_sagemaker_pipelines.operators.condition import SageMakerConditionOperator
+from airflow_sagemaker_pipelines.operators.condition import SkipsBranch
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.step import MAX_WAIT_SECONDS
 from airflow_sagemaker_pipelines.operators.translator import (
@@ -467,10 +467,8 @@ def _draw_edge(first: BaseOperator, second: BaseOperator) -> None:
     second.upstream_task_ids.add(first.task_id)
 
 
-def _condition_above(
-    pipeline: Pipeline, name: str, tasks: Mapping[str, StepTasks]
-) -> SageMakerConditionOperator | None:
+def _condition_above(pipeline: Pipeline, name: str, tasks: Mapping[str, StepTasks]) -> SkipsBranch | None:
     """Return the task that decides whether a step runs."""
     branch = pipeline.definition.all_steps[name].branch
     task = tasks[branch.condition].task if branch else None
-    return task if isinstance(task, SageMakerConditionOperator) else None
+    return task if isinstance(task, SkipsBranch) else None

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.airflow_dags import run_dag, states
-from tests.integration.documents import BUCKET, dag_of, job_names, processing, training
+from tests.integration.documents import BUCKET, ROLE, dag_of, job_names, processing, training
 
 pytestmark = pytest.mark.usefixtures("airflow_database", "local_sagemaker")
 
@@ -51,6 +51,16 @@ def pipeline(*steps, **arguments):
     return dag_of(*steps, orchestrator="sagemaker", **arguments)
 
 
+def deploy(local_sagemaker, *steps):
+    """Deploy a pipeline by other means than the DAG's."""
+    local_sagemaker.client("sagemaker").create_pipeline(
+        PipelineName="abalone",
+        PipelineDefinition=json.dumps({"Version": "2020-12-01", "Parameters": [], "Steps": list(steps)}),
+        RoleArn=ROLE,
+        ClientRequestToken="t" * 32,
+    )
+
+
 def test_a_run_is_one_execution_with_a_task_per_step(local_sagemaker):
     dag = pipeline(processing("Prepare"), training("Train", DependsOn=["Prepare"]))
 
@@ -77,6 +87,24 @@ def test_the_branch_that_is_not_taken_is_skipped(local_sagemaker):
     run = run_dag(dag)
 
     assert states(run) == {"Check": "success", "Yes": "success", "No": "skipped", "After": "skipped", **SUCCESS}
+
+
+def test_what_fulfils_a_callback_in_that_branch_is_skipped_with_it_at_once(local_sagemaker):
+    ask = {
+        "Name": "Ask",
+        "Type": "Callback",
+        "Arguments": {},
+        "SqsQueueUrl": "https://sqs.us-east-1.amazonaws.com/1/q",
+    }
+    dag = pipeline(condition(if_steps=[processing("Yes")], else_steps=[ask]), callbacks={"Ask": lambda arguments: {}})
+
+    run = run_dag(dag)
+
+    found = states(run)
+    assert {found[task] for task in ("Ask.arguments", "Ask.answer", "Ask")} == {"skipped"}
+    (check,) = [ti for ti in run.get_task_instances() if ti.task_id == "Check"]
+    skipped = check.xcom_pull(task_ids="Check", key="skipmixin_key")["skipped"]
+    assert sorted(skipped) == ["Ask", "Ask.answer", "Ask.arguments"]
 
 
 def test_a_failed_step_fails_its_task_and_the_run_with_its_reason(local_sagemaker):
@@ -182,14 +210,7 @@ def test_only_a_definition_that_differs_is_deployed(local_sagemaker):
 
 
 def test_a_pipeline_that_must_be_there_and_differs_fails_with_the_difference(local_sagemaker):
-    client = local_sagemaker.client("sagemaker")
-    deployed = {"Version": "2020-12-01", "Parameters": [], "Steps": [processing("Prepare"), processing("Extra")]}
-    client.create_pipeline(
-        PipelineName="abalone",
-        PipelineDefinition=json.dumps(deployed),
-        RoleArn="arn:aws:iam::123456789012:role/r",
-        ClientRequestToken="t" * 32,
-    )
+    deploy(local_sagemaker, processing("Prepare"), processing("Extra"))
     errors = {}
     dag = pipeline(
         processing("Prepare"),
@@ -207,14 +228,7 @@ def test_a_pipeline_that_must_be_there_and_differs_fails_with_the_difference(loc
 
 
 def test_an_execution_of_another_definition_is_stopped_before_any_task_watches_it(local_sagemaker):
-    client = local_sagemaker.client("sagemaker")
-    deployed = {"Version": "2020-12-01", "Parameters": [], "Steps": [processing("Prepare"), processing("Extra")]}
-    client.create_pipeline(
-        PipelineName="abalone",
-        PipelineDefinition=json.dumps(deployed),
-        RoleArn="arn:aws:iam::123456789012:role/r",
-        ClientRequestToken="t" * 32,
-    )
+    deploy(local_sagemaker, processing("Prepare"), processing("Extra"))
 
     run = run_dag(pipeline(processing("Prepare"), deploy="never"))
 

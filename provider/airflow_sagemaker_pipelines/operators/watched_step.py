@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pkgutil import resolve_name
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.triggers.base import StartTriggerArgs
@@ -15,13 +13,12 @@ from airflow_sagemaker_pipelines._compat import (
     STARTS_FROM_TRIGGER,
     AirflowFailException,
     AirflowSkipException,
-    SkipMixin,
 )
 from airflow_sagemaker_pipelines.definition import Step, StepType
 from airflow_sagemaker_pipelines.execution_notes import Notes, SeenEnd
 from airflow_sagemaker_pipelines.operators.admission import look_upstream
 from airflow_sagemaker_pipelines.operators.base import PipelineStepOperator
-from airflow_sagemaker_pipelines.operators.condition import skip_branch
+from airflow_sagemaker_pipelines.operators.condition import SkipsBranch
 from airflow_sagemaker_pipelines.operators.lives import life_of
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.retried_calls import RetriedCallsOperator
@@ -297,15 +294,13 @@ def _attempt(record: StepRecord | None) -> int:
     return int(record.entry.get("AttemptCount") or 1) if record else 1
 
 
-class WatchedConditionOperator(WatchedStepOperator, SkipMixin):
+class WatchedConditionOperator(WatchedStepOperator, SkipsBranch):
     """Watches a Condition step, and skips the steps of the branch that is not taken.
 
     Skipping is a worker's matter, so each Condition step takes one for a moment.
     """
 
     operator_extra_links = ()
-    #: By step, the tasks that run before the step's own and must be skipped with it.
-    tasks_before: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def may_end_in_triggerer(self) -> bool:
         """Whether a success leaves nothing for a worker to do: it does not."""
@@ -315,7 +310,7 @@ class WatchedConditionOperator(WatchedStepOperator, SkipMixin):
         result = super()._finish(context, end, arn, result)
         outcome = None if end.record is None else end.record.outcome
         if outcome is not None:
-            skip_branch(self, context, outcome, result)
+            self.skip_branch(context, outcome=outcome, result=result)
         return result
 
 
