@@ -9,27 +9,17 @@ import pytest
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
-from airflow_sagemaker_pipelines.local import engine
-from airflow_sagemaker_pipelines.triggers import execution_watch, pace, pipeline, pipeline_execution
 from airflow_sagemaker_pipelines.triggers.pipeline_execution import PipelineExecutionTrigger, failures_of
 from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 from tests.executions.deployed import NAME, callback, described, ended, run, running, start, states, status, wait
 from tests.integration.documents import processing, training
 from tests.triggers.executions import START_TASK, again, event, killed, of_run
 
+pytestmark = pytest.mark.usefixtures("hasty_triggers")
+
 UNKNOWN = f"arn:aws:sagemaker:us-east-1:123456789012:pipeline/{NAME}/execution/abcdefghijkl"
 #: The task of the trigger.
 END = {"task_id": "pipeline-execution"}
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch):
-    monkeypatch.setattr(engine, "STOP_LIMIT", 0.0)
-    monkeypatch.setattr(execution_watch, "_BETWEEN_LOOKS", 0.05)
-    monkeypatch.setattr(pipeline, "_NOTE_INTERVAL", 0.05)
-    monkeypatch.setattr(pipeline, "_EARLIEST_RESUMPTION_SECONDS", 0.1)
-    monkeypatch.setattr(pipeline_execution, "_TASKS_INTERVAL", 0.05)
-    monkeypatch.setattr(pace, "_FIRST_BACK_OFF", 0.01)
 
 
 def trigger_of(arn=None, **arguments):

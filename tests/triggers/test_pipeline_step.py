@@ -9,8 +9,7 @@ import pytest
 from airflow.triggers.base import TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
-from airflow_sagemaker_pipelines.local import engine
-from airflow_sagemaker_pipelines.triggers import execution_watch, kills, pace, pipeline
+from airflow_sagemaker_pipelines.triggers import kills, pipeline
 from airflow_sagemaker_pipelines.triggers.pipeline import AGAIN
 from airflow_sagemaker_pipelines.triggers.pipeline_step import CHANGED, PipelineStepTrigger
 from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
@@ -32,16 +31,9 @@ from tests.executions.deployed import (
 from tests.integration.documents import processing, training
 from tests.triggers.executions import START_TASK, again, event, killed, of_run
 
+pytestmark = pytest.mark.usefixtures("hasty_triggers")
+
 UNKNOWN = f"arn:aws:sagemaker:us-east-1:123456789012:pipeline/{NAME}/execution/abcdefghijkl"
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch):
-    monkeypatch.setattr(engine, "STOP_LIMIT", 0.0)
-    monkeypatch.setattr(execution_watch, "_BETWEEN_LOOKS", 0.05)
-    monkeypatch.setattr(pipeline, "_NOTE_INTERVAL", 0.05)
-    monkeypatch.setattr(pipeline, "_EARLIEST_RESUMPTION_SECONDS", 0.1)
-    monkeypatch.setattr(pace, "_FIRST_BACK_OFF", 0.01)
 
 
 def trigger_of(arn=None, step="Train", *, selection=None, **arguments):
