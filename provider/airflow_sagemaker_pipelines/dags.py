@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule
+from airflow.sdk import DAG, TaskGroup
 
-from airflow_sagemaker_pipelines.definition import (
-    DefinitionSource,
-    ForEachStep,
-    PipelineDefinition,
-    load_definition,
-)
+from airflow_sagemaker_pipelines.definition import DefinitionSource, load_definition
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
-from airflow_sagemaker_pipelines.operators.admission import handled_steps, looks_upstream
-from airflow_sagemaker_pipelines.operators.condition import SkipsBranch
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.step import MAX_WAIT_SECONDS
-from airflow_sagemaker_pipelines.operators.translator import (
-    Override,
-    StepTasks,
-    StepTranslator,
-    WatchedStepTranslator,
-    check_overrides,
-    refuse_replacements,
-)
+from airflow_sagemaker_pipelines.operators.translator import Override, StepTranslator
 from airflow_sagemaker_pipelines.params import pipeline_params
+from airflow_sagemaker_pipelines.tasks import Start, make_tasks, start_task_id
 
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.executions.deployment import Deploy
@@ -131,10 +117,10 @@ def pipeline_dag(
     :raises CallbackError: if ``callbacks`` names steps that do not exist or are no Callback steps.
     """
     loaded = load_definition(definition, overridden_steps=tuple(overrides or ()))
-    start = _Start(deploy, pipeline_version, execution_display_name, max_parallel_steps)
+    start = Start(deploy, pipeline_version, execution_display_name, max_parallel_steps)
     pipeline = Pipeline(
         definition=loaded,
-        start_task_id=_start_task_id(orchestrator, loaded, start),
+        start_task_id=start_task_id(orchestrator, loaded, start),
         describe_steps=describe_steps,
         name=pipeline_name or _pipeline_name(dag_id),
         role_arn=role_arn,
@@ -158,13 +144,9 @@ def pipeline_dag(
     dag = DAG(dag_id=dag_id, **dag_arguments)
     # Tasks made outside the DAG's context do not copy its params: less to build, less to serialize.
     outside, inside = {"default_args": dag.default_args}, {"dag": dag}
-    tasks = _make_tasks(pipeline, overrides or {}, translator, outside, loops=inside)
-    frame = _frame(pipeline, tasks, start, outside)
-    for task in (*frame, *(task for step_tasks in tasks.values() for task in step_tasks.chain)):
+    for task in make_tasks(pipeline, start, overrides=overrides, translator=translator, common=outside, loops=inside):
         if task.get_dag() is None:
             dag.add_task(task)
-    _connect(pipeline, tasks)
-    _enclose(tasks, frame)
     return dag
 
 
@@ -208,12 +190,12 @@ def pipeline_task_group(
     :param group_arguments: any argument of Airflow's ``TaskGroup``.
     """
     loaded = load_definition(definition, overridden_steps=tuple(overrides or ()))
-    start = _Start(deploy, pipeline_version, execution_display_name, max_parallel_steps)
+    start = Start(deploy, pipeline_version, execution_display_name, max_parallel_steps)
     with TaskGroup(group_id=group_id, **group_arguments) as group:
         prefix = str(group.child_id(""))  # type: ignore[no-untyped-call]
         pipeline = Pipeline(
             definition=loaded,
-            start_task_id=_start_task_id(orchestrator, loaded, start, prefix),
+            start_task_id=start_task_id(orchestrator, loaded, start, prefix),
             describe_steps=describe_steps,
             name=pipeline_name or _pipeline_name(group_id),
             role_arn=role_arn,
@@ -229,10 +211,7 @@ def pipeline_task_group(
             parameters=dict(parameters or {}),
             prefix=prefix,
         )
-        tasks = _make_tasks(pipeline, overrides or {}, translator, {}, loops={})
-        frame = _frame(pipeline, tasks, start, {})
-        _connect(pipeline, tasks)
-        _enclose(tasks, frame)
+        make_tasks(pipeline, start, overrides=overrides, translator=translator)
     return group
 
 
@@ -268,13 +247,13 @@ def watch_pipeline_execution(
     :returns: the group; for the other parameters see :func:`pipeline_dag`.
     """
     loaded = load_definition(definition, overridden_steps=tuple(overrides or ()))
-    start = _Start("never", None, None, None, execution_arn)
+    start = Start("never", None, None, None, execution_arn)
     with TaskGroup(group_id=group_id, **group_arguments) as group:
         prefix = str(group.child_id(""))  # type: ignore[no-untyped-call]
         pipeline = Pipeline(
             definition=loaded,
             name=_pipeline_name(group_id),
-            start_task_id=_start_task_id("sagemaker", loaded, start, prefix),
+            start_task_id=start_task_id("sagemaker", loaded, start, prefix),
             connection=_connection(aws_conn_id, region_name, verify, botocore_config),
             poll_interval=poll_interval,
             event_queue_url=_event_queue(waiting, event_queue_url),
@@ -282,92 +261,8 @@ def watch_pipeline_execution(
             describe_steps=describe_steps,
             prefix=prefix,
         )
-        tasks = _make_tasks(pipeline, overrides or {}, None, {}, loops={})
-        frame = _frame(pipeline, tasks, start, {})
-        _connect(pipeline, tasks)
-        _enclose(tasks, frame)
+        make_tasks(pipeline, start, overrides=overrides)
     return group
-
-
-class _Start(NamedTuple):
-    """What the author says about the start of executions."""
-
-    deploy: Deploy
-    version: str | int | None
-    display_name: str | None
-    max_parallel_steps: int | None
-    execution_arn: str | None = None
-    """Of an execution that somebody else starts."""
-
-
-def _start_task_id(orchestrator: str, definition: PipelineDefinition, start: _Start, prefix: str = "") -> str:
-    """Return the task that starts an execution; none does if Airflow walks the graph.
-
-    :raises ValueError: if the author's settings do not fit together.
-    """
-    if orchestrator == "airflow":
-        return ""
-    if orchestrator != "sagemaker":
-        raise ValueError(f"orchestrator must be 'airflow' or 'sagemaker', not {orchestrator!r}")
-    from airflow_sagemaker_pipelines.operators.executions import check_deploy  # noqa: PLC0415
-    from airflow_sagemaker_pipelines.operators.pipeline_run import START_TASK, own_task_id  # noqa: PLC0415
-
-    check_deploy(start.deploy, has_definition=True, version=start.version)
-    return f"{prefix}{own_task_id(START_TASK, definition.all_steps)}"
-
-
-def _frame(
-    pipeline: Pipeline, tasks: Mapping[str, StepTasks], start: _Start, common: Mapping[str, Any]
-) -> tuple[BaseOperator, ...]:
-    """Make the tasks that start and end an execution; none if Airflow walks the graph."""
-    if not pipeline.start_task_id:
-        return ()
-    from airflow_sagemaker_pipelines.operators.pipeline_run import (  # noqa: PLC0415
-        END_TASK,
-        START_TASK,
-        FindPipelineExecutionOperator,
-        PipelineExecutionOperator,
-        StartPipelineRunOperator,
-        own_task_id,
-    )
-
-    steps = pipeline.definition.all_steps
-    own: dict[str, Any] = {**common, "task_id": own_task_id(START_TASK, steps), "pipeline": pipeline}
-    first: BaseOperator
-    if start.execution_arn is not None:
-        first = FindPipelineExecutionOperator(**own, execution_arn=start.execution_arn)
-    else:
-        first = StartPipelineRunOperator(
-            **own,
-            deploy=start.deploy,
-            version=start.version,
-            display_name=start.display_name,
-            max_parallel_steps=start.max_parallel_steps,
-        )
-    last = PipelineExecutionOperator(
-        **common,
-        task_id=own_task_id(END_TASK, steps),
-        pipeline=pipeline,
-        step_task_ids=[task.task_id for step_tasks in tasks.values() for task in step_tasks.all_tasks],
-        callback_tasks={name: tasks[name].task.task_id for name in pipeline.callbacks},
-        # It begins with the execution: to wait for the steps, it would have to outlive those that fail.
-        trigger_rule=TriggerRule.ONE_SUCCESS,
-    )
-    return first, last
-
-
-def _enclose(tasks: Mapping[str, StepTasks], frame: Sequence[BaseOperator]) -> None:
-    """Put all steps between the task that starts an execution and the one that ends it."""
-    if not frame:
-        return
-    first, last = frame
-    _draw_edge(first, last)
-    for step_tasks in tasks.values():
-        chain = step_tasks.chain
-        if not chain[0].upstream_task_ids:
-            _draw_edge(first, chain[0])
-        if not chain[-1].downstream_task_ids:
-            _draw_edge(chain[-1], last)
 
 
 def _event_queue(waiting: str, url: str | None) -> str | None:
@@ -401,74 +296,3 @@ def _connection(
 def _pipeline_name(name: str) -> str:
     """Return a name with only the characters of a pipeline's name, ``[a-zA-Z0-9](-*[a-zA-Z0-9])*``."""
     return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:256] or "pipeline"
-
-
-def _make_tasks(
-    pipeline: Pipeline,
-    overrides: Mapping[str, Override],
-    translator: StepTranslator | None,
-    common: Mapping[str, Any],
-    *,
-    loops: Mapping[str, Any],
-) -> dict[str, StepTasks]:
-    """Make the tasks of all steps, by step name.
-
-    :param common: arguments of every task, but
-    :param loops: of those of loops, whose mapped tasks Airflow connects while it makes them.
-    """
-    definition = pipeline.definition
-    check_overrides(overrides, definition)
-    if pipeline.start_task_id:
-        refuse_replacements(overrides)
-    translator = translator or (WatchedStepTranslator() if pipeline.start_task_id else StepTranslator())
-    if pipeline.callbacks:
-        from airflow_sagemaker_pipelines.operators.fulfilment import check_callbacks  # noqa: PLC0415
-
-        check_callbacks(pipeline, overrides)
-    handled = handled_steps(definition.graph)
-    tasks: dict[str, StepTasks] = {}
-    for name in definition.graph.upstreams:
-        step = definition.all_steps[name]
-        arguments = {**common, **translator.arguments(step, pipeline)}
-        if isinstance(step, ForEachStep):
-            bodies = {child.name: overrides[child.name] for child in step.body if child.name in overrides}
-            arguments = {**loops, **translator.arguments(step, pipeline), "body_arguments": bodies}
-        if handled and looks_upstream(definition.graph, name, handled):
-            arguments |= {"trigger_rule": TriggerRule.ALL_DONE, "looks_upstream": True}
-        override = overrides.get(name, {})
-        if isinstance(override, Mapping):
-            tasks[name] = translator.translate(step, pipeline, **{**arguments, **override})
-        else:
-            tasks[name] = StepTasks(task=override(step, **{**common, "task_id": arguments["task_id"]}))
-    return tasks
-
-
-def _connect(pipeline: Pipeline, tasks: Mapping[str, StepTasks]) -> None:
-    """Draw the edges between steps, and along the tasks of each."""
-    for name, upstreams in pipeline.definition.graph.upstreams.items():
-        chain = tasks[name].chain
-        for upstream in upstreams:
-            _draw_edge(tasks[upstream].chain[-1], chain[0])
-        for first, second in pairwise(chain):
-            _draw_edge(first, second)
-        condition = _condition_above(pipeline, name, tasks)
-        if condition is not None and tasks[name].before:
-            before = [task.task_id for task in tasks[name].before]
-            condition.tasks_before = {**condition.tasks_before, name: before}
-
-
-def _draw_edge(first: BaseOperator, second: BaseOperator) -> None:
-    """Let one task wait for another.
-
-    Airflow's own ``set_upstream`` goes through the whole DAG's tasks for each edge, so that 2,000 steps would spend
-    most of their time on it.
-    """
-    first.downstream_task_ids.add(second.task_id)
-    second.upstream_task_ids.add(first.task_id)
-
-
-def _condition_above(pipeline: Pipeline, name: str, tasks: Mapping[str, StepTasks]) -> SkipsBranch | None:
-    """Return the task that decides whether a step runs."""
-    branch = pipeline.definition.all_steps[name].branch
-    task = tasks[branch.condition].task if branch else None
-    return task if isinstance(task, SkipsBranch) else None
