@@ -324,7 +324,7 @@ def test_what_runs_needs_no_resumption(local_sagemaker, clients):
 
 def test_another_task_may_be_faster(local_sagemaker, clients, monkeypatch):
     arn = failed_once(local_sagemaker)
-    describe = control.describe
+    describe = control.describe_execution
     looks = []
 
     def slowly(*arguments):
@@ -335,7 +335,7 @@ def test_another_task_may_be_faster(local_sagemaker, clients, monkeypatch):
         looks.append(found["PipelineExecutionStatus"])
         return found
 
-    monkeypatch.setattr(control, "describe", slowly)
+    monkeypatch.setattr(control, "describe_execution", slowly)
 
     control.resume(clients, arn)
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_sagemaker_pipelines.definition.resolve import render
 from airflow_sagemaker_pipelines.executions.callbacks import send_failure
 from airflow_sagemaker_pipelines.executions.calls import pipeline_call
-from airflow_sagemaker_pipelines.executions.errors import PipelineCallError, PipelineRequestError
+from airflow_sagemaker_pipelines.executions.deployment import check_execution
+from airflow_sagemaker_pipelines.executions.errors import PipelineCallError, PipelineChangedError, PipelineRequestError
 from airflow_sagemaker_pipelines.executions.resources import JOBS, resource_of
-from airflow_sagemaker_pipelines.executions.snapshot import Snapshot, StepRecord, read_steps
+from airflow_sagemaker_pipelines.executions.snapshot import Snapshot, StepRecord, describe_execution, read_steps
 from airflow_sagemaker_pipelines.steps.aws import required
 from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepRequestError
 from airflow_sagemaker_pipelines.steps.names import digest
@@ -21,6 +22,7 @@ from airflow_sagemaker_pipelines.steps.registry import runner_of
 from airflow_sagemaker_pipelines.steps.status import Verdict, verdict
 
 if TYPE_CHECKING:
+    from airflow_sagemaker_pipelines.definition import PipelineDefinition
     from airflow_sagemaker_pipelines.executions.ends import StepKey
     from airflow_sagemaker_pipelines.steps.aws import Clients
 
@@ -113,14 +115,6 @@ def parameters_of(clients: Clients, arn: str) -> dict[str, str]:
     return found
 
 
-def describe(clients: Clients, arn: str) -> dict[str, Any]:
-    """Return DescribePipelineExecution's answer."""
-    with pipeline_call("DescribePipelineExecution", arn):
-        answer = clients("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
-        required(answer, "PipelineExecutionStatus", "DescribePipelineExecution")
-    return dict(answer)
-
-
 def retry(clients: Clients, arn: str, *, ended: datetime, max_parallel_steps: int | None = None) -> bool:
     """Have a failed or stopped execution go on in place; return whether AWS took the call.
 
@@ -151,12 +145,12 @@ def resume(clients: Clients, arn: str, *, max_parallel_steps: int | None = None)
     :raises PipelineRequestError: if AWS does not retry it: it has succeeded, or a Fail step has ended it.
     :raises PipelineCallError: if it is being stopped, and can be retried afterwards; or if AWS cannot answer now.
     """
-    described = describe(clients, arn)
+    described = describe_execution(clients, arn)
     status, ended = described["PipelineExecutionStatus"], described["LastModifiedTime"]
     if verdict("PipelineExecutionStatus", status).is_final:
         if retry(clients, arn, ended=ended, max_parallel_steps=max_parallel_steps):
             return
-        described = describe(clients, arn)
+        described = describe_execution(clients, arn)
         if described["LastModifiedTime"] == ended:
             raise PipelineRequestError(f"AWS does not retry the execution, which is {status}", resource=arn)
         # Another task was faster.
@@ -188,13 +182,26 @@ def _ask_to_stop(clients: Clients, arn: str) -> bool:
         # AWS refuses what is over, with a code that stands for much else, and what goes from one step to the next.
         if error.code not in {"ConflictException", "ValidationException"}:
             raise
-        found = verdict("PipelineExecutionStatus", describe(clients, arn)["PipelineExecutionStatus"])
+        found = verdict("PipelineExecutionStatus", describe_execution(clients, arn)["PipelineExecutionStatus"])
         if found is Verdict.RUNNING and error.code == "ConflictException":
             raise PipelineCallError(error.message, resource=arn, code=error.code) from error
         if not found.is_final and found is not Verdict.STOPPING:
             raise
         return not found.is_final
     return True
+
+
+def stop_other_definition(clients: Clients, definition: PipelineDefinition, arn: str) -> None:
+    """Stop an execution that was started just now if it runs by another definition.
+
+    :raises PipelineChangedError: if it does; it says which steps differ.
+    """
+    try:
+        check_execution(clients, definition, arn)
+    except PipelineChangedError as error:
+        stop(clients, arn)
+        message = f"{error.message}, so it was stopped. Deploy the DAG's definition, or pass deploy='upsert'"
+        raise PipelineChangedError(message, resource=arn) from error
 
 
 def answer_callbacks(clients: Clients, arn: str, reason: str, *, only: Collection[str] | None = None) -> None:

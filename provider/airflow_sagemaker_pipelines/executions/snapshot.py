@@ -115,14 +115,21 @@ def read(clients: Clients, arn: str) -> Snapshot:
     steps, pages = _list(clients, arn)
     if any(not step.verdict.is_final for step in steps.values()):
         return Snapshot(steps=steps, verdict=Verdict.RUNNING, status="Executing", pages=pages)
-    with pipeline_call("DescribePipelineExecution", arn):
-        answer = clients("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
-        status = required(answer, "PipelineExecutionStatus", "DescribePipelineExecution")
+    answer = describe_execution(clients, arn)
+    status = answer["PipelineExecutionStatus"]
     meaning = verdict("PipelineExecutionStatus", status)
     if meaning.is_final:
         # A step may have begun and ended between the two calls.
         steps, pages = _list(clients, arn)
     return Snapshot(steps=steps, verdict=meaning, status=str(status), reason=answer.get("FailureReason"), pages=pages)
+
+
+def describe_execution(clients: Clients, arn: str) -> dict[str, Any]:
+    """Return DescribePipelineExecution's answer."""
+    with pipeline_call("DescribePipelineExecution", arn):
+        answer = clients("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
+        required(answer, "PipelineExecutionStatus", "DescribePipelineExecution")
+    return dict(answer)
 
 
 def read_steps(clients: Clients, arn: str) -> Steps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
@@ -14,9 +14,9 @@ from airflow_sagemaker_pipelines.definition import (
     start_values,
 )
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients, AwsConnection
+from airflow_sagemaker_pipelines.operators.kills import stop_if_abandoned
 from airflow_sagemaker_pipelines.operators.lives import life_of
 from airflow_sagemaker_pipelines.operators.retried_calls import RetriedCallsOperator
-from airflow_sagemaker_pipelines.task_states import ENDED, state_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.definition import DefinitionSource
     from airflow_sagemaker_pipelines.executions.control import Selection
     from airflow_sagemaker_pipelines.executions.deployment import Deploy
-
-#: States in which no other try goes on with what a try has started: somebody has ended the task, or cleared it.
-_GIVEN_UP = frozenset({*ENDED, "restarting"})
 
 
 class PipelineOperator(RetriedCallsOperator):
@@ -51,10 +48,7 @@ class PipelineOperator(RetriedCallsOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.connection = AwsConnection(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            botocore_config=None if botocore_config is None else dict(botocore_config),
+            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
         )
 
     @cached_property
@@ -174,6 +168,7 @@ class SageMakerStartPipelineExecutionOperator(PipelineOperator):
 
     # Kept on the class until there is something to keep.
     _arn: str | None = None
+    _selection: Selection | None = None
     _ti: Any = None
 
     def __init__(
@@ -208,11 +203,14 @@ class SageMakerStartPipelineExecutionOperator(PipelineOperator):
 
     def call(self, context: Context) -> dict[str, Any]:
         """Deploy if asked to, start, and look at what was started."""
+        from airflow_sagemaker_pipelines.executions.control import stop_other_definition  # noqa: PLC0415
+
         self._ti = context["ti"]
-        parameters, selection = self.given_parameters(context), self.selection(context)
-        self._arn = arn = self._start(context, parameters, selection)
+        parameters, self._selection = self.given_parameters(context), self.selection(context)
+        self._arn = arn = self._start(context, parameters)
         self.log.info("Started %s", arn)
-        self._check(arn)
+        if self.definition is not None:
+            stop_other_definition(self.clients, self.definition, arn)
         return {"PipelineExecutionArn": arn}
 
     def given_parameters(self, context: Context) -> Mapping[str, Any]:
@@ -234,7 +232,7 @@ class SageMakerStartPipelineExecutionOperator(PipelineOperator):
         steps = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
         return Selection(steps=steps, source_arn=self.source_execution_arn or None)
 
-    def _start(self, context: Context, parameters: Mapping[str, Any], selection: Selection | None) -> str:
+    def _start(self, context: Context, parameters: Mapping[str, Any]) -> str:
         from airflow_sagemaker_pipelines.executions import control  # noqa: PLC0415
 
         ti = context["ti"]
@@ -247,7 +245,7 @@ class SageMakerStartPipelineExecutionOperator(PipelineOperator):
             description=self.description or f"Run {ti.run_id} of the Airflow DAG {ti.dag_id}",
             max_parallel_steps=self.max_parallel_steps,
             version=self._deployed_version(context),
-            selection=selection,
+            selection=self._selection,
         )
 
     def _deployed_version(self, context: Context) -> dict[str, Any] | None:
@@ -271,24 +269,6 @@ class SageMakerStartPipelineExecutionOperator(PipelineOperator):
         # Another DAG may update it at once.
         return None if deployment.version_id is None else {"PipelineVersionId": deployment.version_id}
 
-    def _check(self, arn: str) -> None:
-        """Stop an execution that runs by another definition.
-
-        :raises PipelineChangedError: if it does.
-        """
-        from airflow_sagemaker_pipelines.executions.control import stop  # noqa: PLC0415
-        from airflow_sagemaker_pipelines.executions.deployment import check_execution  # noqa: PLC0415
-        from airflow_sagemaker_pipelines.executions.errors import PipelineChangedError  # noqa: PLC0415
-
-        if self.definition is None:
-            return
-        try:
-            check_execution(self.clients, self.definition, arn)
-        except PipelineChangedError as error:
-            stop(self.clients, arn)
-            message = f"{error.message}, so it was stopped. Deploy the DAG's definition, or pass deploy='upsert'"
-            raise PipelineChangedError(message, resource=arn) from error
-
     def on_kill(self) -> None:
         """Stop what was started just now, of which nobody knows yet, unless another try goes on with it.
 
@@ -296,8 +276,8 @@ class SageMakerStartPipelineExecutionOperator(PipelineOperator):
         """
         from airflow_sagemaker_pipelines.executions.control import stop  # noqa: PLC0415
 
-        if self._arn is not None and state_of(self._ti) in _GIVEN_UP:
-            stop(self.clients, self._arn)
+        if self._arn is not None:
+            stop_if_abandoned(self._ti, partial(stop, self.clients, self._arn), self.log)
 
 
 def check_deploy(deploy: str, *, has_definition: bool, version: object) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
 from airflow_sagemaker_pipelines.definition import StepSelectionError
 from airflow_sagemaker_pipelines.execution_notes import RunExecution
 from airflow_sagemaker_pipelines.executions import control, snapshot
 from airflow_sagemaker_pipelines.executions.decision import Action, ExecutionPhase, Intent, StepPhase, decide
-from airflow_sagemaker_pipelines.executions.deployment import check_execution
-from airflow_sagemaker_pipelines.executions.errors import PipelineChangedError, PipelineRequestError
+from airflow_sagemaker_pipelines.executions.errors import PipelineRequestError
 from airflow_sagemaker_pipelines.task_states import open_among, task_states
 
 if TYPE_CHECKING:
@@ -37,43 +36,73 @@ class Watched:
     until_over: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Situation:
+    """What a try finds.
+
+    :param ended: when the step has ended in the execution.
+    """
+
+    intent: Intent = Intent.FOLLOW
+    execution: ExecutionPhase = ExecutionPhase.NONE
+    step: StepPhase = StepPhase.ABSENT
+    is_other_definition: bool = False
+    ended: str | None = None
+
+
 def decide_try(task: WatchedStepOperator, context: Context) -> Watched:
     """Decide what a try watches, and have SageMaker run the step again if that is what it is for.
 
     :raises AirflowFailException: if that cannot be.
     :raises PipelineError: if AWS refuses or cannot answer.
     """
-    notes, name = task.notes(context), task.step.name
-    execution = notes.execution()
+    execution = task.notes(context).execution()
+    found = _situation(task, context, execution)
+    action = decide(found.intent, found.execution, found.step, is_other_definition=found.is_other_definition)
+    task.log.info("Try %s of step '%s': %s", context["ti"].try_number, task.step.name, action)
+    if execution is None or action is Action.REFUSE:
+        _refuse(task, execution, found)
+    if action is Action.RETRY:
+        _retry(task, execution)
+        return Watched(execution=execution, stale_end=found.ended)
+    if action is Action.SELECT:
+        return Watched(execution=_select(task, context, execution))
+    return Watched(execution=execution, until_over=action is Action.WAIT)
+
+
+def _situation(task: WatchedStepOperator, context: Context, execution: RunExecution | None) -> _Situation:
+    if execution is None:
+        return _Situation()
+    if execution.digest != task.pipeline.definition.digest:
+        return _Situation(execution=ExecutionPhase.RUNNING, is_other_definition=True)
+    if context["ti"].try_number == 1:
+        # It follows the execution wherever that is: no need to ask.
+        return _Situation(execution=ExecutionPhase.RUNNING)
+    name, seen = task.step.name, snapshot.read(task.clients, execution.arn)
+    record = task.key(context).find(seen)
+    is_left_out = execution.leaves_out(name) or (execution.stands_in_for(name) and record is None)
+    # Who was left out in this execution and has ended in an earlier one was cleared.
+    is_redo = task.notes(context).seen() is not None if is_left_out else task.has_seen(context, execution.arn, record)
+    return _Situation(
+        intent=Intent.REDO if is_redo else Intent.FOLLOW,
+        execution=execution_phase(seen),
+        step=StepPhase.LEFT_OUT if is_left_out else StepPhase.of(None if record is None else record.verdict),
+        ended=None if record is None else record.ended,
+    )
+
+
+def _refuse(task: WatchedStepOperator, execution: RunExecution | None, found: _Situation) -> NoReturn:
+    name = task.step.name
     if execution is None:
         raise AirflowFailException(
             f"Step '{name}': the run has no execution. Clear task '{task.pipeline.start_task_id}', which starts one"
         )
-    if execution.digest != task.pipeline.definition.digest:
+    if found.is_other_definition:
         task.refuse_change(execution.arn)
-    if context["ti"].try_number == 1:
-        return Watched(execution=execution)
-    seen = snapshot.read(task.clients, execution.arn)
-    record = task.key(context).find(seen)
-    is_left_out = execution.leaves_out(name) or (execution.stands_in_for(name) and record is None)
-    phase = StepPhase.LEFT_OUT if is_left_out else StepPhase.of(None if record is None else record.verdict)
-    # Who was left out in this execution and has ended in an earlier one was cleared.
-    is_redo = notes.seen() is not None if is_left_out else task.has_seen(context, execution.arn, record)
-    intent = Intent.REDO if is_redo else Intent.FOLLOW
-    action = decide(intent, execution_phase(seen), phase, is_other_definition=False)
-    task.log.info("Try %s of step '%s': %s", context["ti"].try_number, name, action)
-    stale_end = None if record is None else record.ended
-    if action is Action.REFUSE:
-        raise AirflowFailException(
-            f"Step '{name}': execution {execution.arn} was ended by a Fail step, and AWS retries no such execution. "
-            "Clear all tasks of the run to start anew"
-        )
-    if action is Action.RETRY:
-        _retry(task, execution)
-        return Watched(execution=execution, stale_end=stale_end)
-    if action is Action.SELECT:
-        return Watched(execution=_select(task, context, execution))
-    return Watched(execution=execution, until_over=action is Action.WAIT)
+    raise AirflowFailException(
+        f"Step '{name}': execution {execution.arn} was ended by a Fail step, and AWS retries no such execution. "
+        "Clear all tasks of the run to start anew"
+    )
 
 
 def execution_phase(seen: Snapshot) -> ExecutionPhase:
@@ -105,7 +134,7 @@ def _select(task: WatchedStepOperator, context: Context, source: RunExecution) -
         selection = pipeline.definition.graph.select(names)
     except StepSelectionError as error:
         raise AirflowFailException(f"Step '{task.step.name}' cannot run again by itself: {error}") from error
-    described = control.describe(clients, source.arn)
+    described = snapshot.describe_execution(clients, source.arn)
     version = described.get("PipelineVersionId")
     arn = control.start(
         clients,
@@ -120,7 +149,7 @@ def _select(task: WatchedStepOperator, context: Context, source: RunExecution) -
         selection=control.Selection(steps=selection.selected, source_arn=source.arn if selection.reused else None),
     )
     if version is None:
-        _check(task, arn)
+        control.stop_other_definition(clients, pipeline.definition, arn)
     task.log.info("Execution %s runs %s again", arn, ", ".join(selection.selected))
     execution = RunExecution(
         arn=arn,
@@ -130,15 +159,6 @@ def _select(task: WatchedStepOperator, context: Context, source: RunExecution) -
     )
     task.notes(context).enter(execution)
     return execution
-
-
-def _check(task: WatchedStepOperator, arn: str) -> None:
-    """Stop an execution of another definition than the DAG's."""
-    try:
-        check_execution(task.clients, task.pipeline.definition, arn)
-    except PipelineChangedError:
-        control.stop(task.clients, arn)
-        raise
 
 
 def steps_above(pipeline: Pipeline, selected: Sequence[str]) -> list[str]:
