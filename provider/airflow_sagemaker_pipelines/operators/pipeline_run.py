@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-from airflow.triggers.base import StartTriggerArgs
-
-from airflow_sagemaker_pipelines._compat import STARTS_FROM_TRIGGER, AirflowFailException, AirflowRescheduleException
+from airflow_sagemaker_pipelines._compat import AirflowFailException, AirflowRescheduleException
 from airflow_sagemaker_pipelines.definition import PipelineParameterError, StepSelectionError
 from airflow_sagemaker_pipelines.execution_notes import Notes, RunExecution
 from airflow_sagemaker_pipelines.hooks.aws import AwsClients
 from airflow_sagemaker_pipelines.operators.admission import REUSE_FROM_RUN, SELECTED_STEPS, select
 from airflow_sagemaker_pipelines.operators.executions import PipelineOperator, SageMakerStartPipelineExecutionOperator
 from airflow_sagemaker_pipelines.operators.leftovers import left_running, note_running
-from airflow_sagemaker_pipelines.operators.task_property import asked_of_tasks
 from airflow_sagemaker_pipelines.operators.triggerer_end import may_end_in_triggerer
+from airflow_sagemaker_pipelines.operators.watcher import WatchingOperator
 from airflow_sagemaker_pipelines.task_states import open_among, task_states
 from airflow_sagemaker_pipelines.xcom_keys import EXECUTION_KEY
 
@@ -32,8 +27,6 @@ if TYPE_CHECKING:
 #: The ids of these tasks, unless a step is called so.
 START_TASK = "start-pipeline-execution"
 END_TASK = "pipeline-execution"
-
-_TRIGGER = "airflow_sagemaker_pipelines.triggers.pipeline_execution.PipelineExecutionTrigger"
 
 
 def own_task_id(name: str, steps: Mapping[str, Any]) -> str:
@@ -72,12 +65,12 @@ class StartPipelineRunOperator(SageMakerStartPipelineExecutionOperator):
         result = super().call(context)
         arn = result["PipelineExecutionArn"]
         note_running(context, {"name": arn})
-        selection = self._selected(context)
+        selected = None if self._selection is None else self._selection.steps
         execution = RunExecution(
             arn=arn,
             digest=self.pipeline.definition.digest,
-            selected=None if selection is None else list(selection),
-            reused=() if selection is None else self._above(selection),
+            selected=None if selected is None else list(selected),
+            reused=() if selected is None else self._above(selected),
         )
         Notes(context["ti"], self.task_id).enter(execution)
         return result
@@ -96,23 +89,18 @@ class StartPipelineRunOperator(SageMakerStartPipelineExecutionOperator):
             raise AirflowFailException(str(error)) from error
         return {name: value for name, value in values.items() if value != declared[name].default}
 
-    def _selected(self, context: Context) -> Sequence[str] | None:
-        conf = context["dag_run"].conf or {}
-        if not self.pipeline.reads_conf or not conf.get(SELECTED_STEPS):
-            return None
-        try:
-            return select(self.pipeline, conf).selected
-        except StepSelectionError as error:
-            raise AirflowFailException(str(error)) from error
-
     def selection(self, context: Context) -> Selection | None:
         """Return the steps that the run's conf selects, with the execution of the run whose outputs they use."""
         from airflow_sagemaker_pipelines.executions.control import Selection  # noqa: PLC0415
 
-        selected = self._selected(context)
-        if selected is None:
+        conf = context["dag_run"].conf or {}
+        if not self.pipeline.reads_conf or not conf.get(SELECTED_STEPS):
             return None
-        run_id = (context["dag_run"].conf or {}).get(REUSE_FROM_RUN)
+        try:
+            selected = select(self.pipeline, conf).selected
+        except StepSelectionError as error:
+            raise AirflowFailException(str(error)) from error
+        run_id = conf.get(REUSE_FROM_RUN)
         if not run_id:
             return Selection(steps=selected)
         source = context["ti"].xcom_pull(task_ids=self.task_id, run_id=run_id, key=EXECUTION_KEY)
@@ -149,7 +137,7 @@ class FindPipelineExecutionOperator(PipelineOperator):
         return {"PipelineExecutionArn": arn}
 
 
-class PipelineExecutionOperator(BaseOperator):
+class PipelineExecutionOperator(WatchingOperator):
     """Waits for the whole execution, and carries its verdict.
 
     It begins when the execution has started, although it stands after all steps, so that whoever clears a step with
@@ -166,8 +154,7 @@ class PipelineExecutionOperator(BaseOperator):
         what fulfils it has failed, the callback is answered from here.
     """
 
-    # Airflow asks how the task begins before it is made.
-    _is_made = False
+    trigger = "airflow_sagemaker_pipelines.triggers.pipeline_execution.PipelineExecutionTrigger"
 
     def __init__(
         self, *, pipeline: Pipeline, step_task_ids: Sequence[str], callback_tasks: Mapping[str, str], **kwargs: Any
@@ -178,31 +165,10 @@ class PipelineExecutionOperator(BaseOperator):
         self.callback_tasks = dict(callback_tasks)
         self._is_made = True
 
-    @asked_of_tasks(False)
-    def start_from_trigger(self) -> bool:
-        """Whether the task begins in the triggerer."""
-        return (
-            STARTS_FROM_TRIGGER
-            and self._is_made
-            and self.has_dag()  # type: ignore[no-untyped-call]
-            and self.pipeline.watches_from_trigger
-            and self.execution_timeout is None
-        )
-
-    @asked_of_tasks(None)
-    def start_trigger_args(self) -> StartTriggerArgs | None:
-        """The trigger that begins."""
-        if not self.start_from_trigger:
-            return None
-        return StartTriggerArgs(trigger_cls=_TRIGGER, next_method="resume", trigger_kwargs=self._trigger_arguments())
-
-    def _trigger_arguments(self) -> dict[str, Any]:
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the trigger that are known before a run."""
         return {
-            "connection": self.pipeline.connection.serialize(),
-            "poll_interval": self.pipeline.poll_interval,
-            "start_task_id": self.pipeline.start_task_id,
-            "event_queue_url": self.pipeline.event_queue_url,
-            "stop_on_kill": self.pipeline.stop_on_kill,
+            **super().trigger_arguments(),
             "ends_task": may_end_in_triggerer(self),
             "step_task_ids": self.step_task_ids,
             "callback_tasks": self.callback_tasks,
@@ -210,18 +176,10 @@ class PipelineExecutionOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Begin to wait."""
-        from airflow_sagemaker_pipelines.triggers.pipeline_execution import PipelineExecutionTrigger  # noqa: PLC0415
-
         execution = Notes(context["ti"], self.pipeline.start_task_id).execution()
         if execution is None:
             raise AirflowFailException(f"The run has no execution. Clear task '{self.pipeline.start_task_id}'")
-        timeout = self.execution_timeout
-        trigger = PipelineExecutionTrigger(
-            **self._trigger_arguments(),
-            execution=asdict(execution),
-            deadline=None if timeout is None else time.time() + timeout.total_seconds(),
-        )
-        self.defer(trigger=trigger, method_name="resume")
+        return self.wait(execution)
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
         """End the task by what the trigger saw.

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.triggers.base import StartTriggerArgs
-
 from airflow_sagemaker_pipelines._compat import (
-    STARTS_FROM_TRIGGER,
     AirflowFailException,
     AirflowSkipException,
 )
@@ -22,7 +16,7 @@ from airflow_sagemaker_pipelines.operators.condition import SkipsBranch
 from airflow_sagemaker_pipelines.operators.lives import life_of
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.retried_calls import RetriedCallsOperator
-from airflow_sagemaker_pipelines.operators.task_property import asked_of_tasks
+from airflow_sagemaker_pipelines.operators.watcher import WatchingOperator
 from airflow_sagemaker_pipelines.steps.errors import (
     FailStepError,
     StepCallError,
@@ -41,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.operators.tries import Watched
 
 
-class WatchedStepOperator(RetriedCallsOperator, PipelineStepOperator):
+class WatchedStepOperator(WatchingOperator, RetriedCallsOperator, PipelineStepOperator):
     """Watches one step of an execution, and ends as the step does.
 
     The first try needs no worker. The result is the step's entry in ListPipelineExecutionSteps, or, with
@@ -59,13 +53,9 @@ class WatchedStepOperator(RetriedCallsOperator, PipelineStepOperator):
     :param item: the item of the iteration, for a step in a loop's body.
     """
 
-    #: The class that waits, by its path: only those who wait import it.
     trigger = "airflow_sagemaker_pipelines.triggers.pipeline_step.PipelineStepTrigger"
     #: Whether the result is the list of the items of the step, which is a loop.
     gives_items = False
-
-    # Airflow asks how the task begins before it is made.
-    _is_made = False
 
     def __init__(
         self, *, step: Step, pipeline: Pipeline, looks_upstream: bool = False, item: Any = None, **kwargs: Any
@@ -79,37 +69,15 @@ class WatchedStepOperator(RetriedCallsOperator, PipelineStepOperator):
 
     # --- without a worker
 
-    @asked_of_tasks(False)
-    def start_from_trigger(self) -> bool:
-        """Whether the first try begins in the triggerer."""
-        return (
-            STARTS_FROM_TRIGGER
-            and self._is_made
-            and self.has_dag()  # type: ignore[no-untyped-call]
-            and self.pipeline.watches_from_trigger
-            and self.step.loop is None
-            and not self.looks_upstream
-            # Airflow would end the task when its time is up without telling anybody.
-            and self.execution_timeout is None
-        )
+    def needs_no_worker(self) -> bool:
+        """Whether a worker has nothing to do before the wait."""
+        return self.step.loop is None and not self.looks_upstream
 
-    @asked_of_tasks(None)
-    def start_trigger_args(self) -> StartTriggerArgs | None:
-        """The trigger of a first try."""
-        if not self.start_from_trigger:
-            return None
-        return StartTriggerArgs(
-            trigger_cls=self.trigger, next_method="resume", trigger_kwargs=self._trigger_arguments()
-        )
-
-    def _trigger_arguments(self) -> dict[str, Any]:
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the trigger that are known before a run."""
         return {
-            "connection": self.pipeline.connection.serialize(),
-            "poll_interval": self.pipeline.poll_interval,
-            "start_task_id": self.pipeline.start_task_id,
+            **super().trigger_arguments(),
             "digest": self.pipeline.definition.digest,
-            "event_queue_url": self.pipeline.event_queue_url,
-            "stop_on_kill": self.pipeline.stop_on_kill,
             "ends_task": self.may_end_in_triggerer(),
             "step": self.step.name,
             "gives_items": self.gives_items,
@@ -169,19 +137,14 @@ class WatchedStepOperator(RetriedCallsOperator, PipelineStepOperator):
             end = ends.end_of(self.key(context), seen, stale_end=watched.stale_end)
             if end is not None:
                 return self._finish(context, end, watched.execution.arn, self._result(end))
-        timeout = self.execution_timeout
-        trigger = resolve_name(self.trigger)(
-            **self._trigger_arguments(),
-            execution=asdict(watched.execution),
+        return self.wait(
+            watched.execution,
             try_number=context["ti"].try_number,
             stale_end=watched.stale_end,
             until_over=watched.until_over,
             loop=self.step.loop,
             index=context["ti"].map_index if self.step.loop else None,
-            deadline=None if timeout is None else time.time() + timeout.total_seconds(),
         )
-        self.defer(trigger=trigger, method_name="resume")
-        raise AssertionError("defer() does not return")
 
     def _result(self, end: StepEnd) -> dict[str, Any] | None:
         """Return what the trigger would: the step's entry or, if that is asked for, the description of what it made."""
