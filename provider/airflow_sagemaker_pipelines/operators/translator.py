@@ -91,17 +91,14 @@ class StepTranslator:
 
         return SageMakerForEachItemsOperator, SageMakerForEachOperator
 
-    def fulfilled_tasks(
-        self, step: Step, pipeline: Pipeline, arguments: Mapping[str, Any]
-    ) -> tuple[BaseOperator, BaseOperator, BaseOperator]:
-        """Make the tasks of a step that is named in ``callbacks``: its arguments, what fulfils it, the step."""
+    def callback_classes(self) -> tuple[type[PipelineStepOperator], type[PipelineStepOperator]]:
+        """Return the classes of the operator that gives a fulfilled callback's arguments, and of the step's own."""
         from airflow_sagemaker_pipelines.operators.fulfilment import (  # noqa: PLC0415
             CallbackArgumentsOperator,
             FulfilledCallbackOperator,
-            fulfilled_tasks,
         )
 
-        return fulfilled_tasks(step, pipeline, arguments, CallbackArgumentsOperator, FulfilledCallbackOperator)
+        return CallbackArgumentsOperator, FulfilledCallbackOperator
 
     def arguments(self, step: Step, pipeline: Pipeline) -> dict[str, Any]:
         """Return the arguments of a step's operator, beside ``step`` and ``pipeline``. Overrides win over them."""
@@ -132,7 +129,9 @@ class StepTranslator:
             )
             return StepTasks(task=task, before=[items], inner=iterations)
         if step.name in pipeline.callbacks:
-            first, answer, last = self.fulfilled_tasks(step, pipeline, arguments)
+            from airflow_sagemaker_pipelines.operators.fulfilment import fulfilled_tasks  # noqa: PLC0415
+
+            first, answer, last = fulfilled_tasks(step, pipeline, arguments, *self.callback_classes())
             return StepTasks(task=last, before=[first, answer])
         return StepTasks(task=self.operator_class(step)(step=step, pipeline=pipeline, **arguments))
 
@@ -158,17 +157,14 @@ class WatchedStepTranslator(StepTranslator):
 
         return WatchedItemsOperator, WatchedLoopOperator
 
-    def fulfilled_tasks(
-        self, step: Step, pipeline: Pipeline, arguments: Mapping[str, Any]
-    ) -> tuple[BaseOperator, BaseOperator, BaseOperator]:
-        """Make the tasks of a step that is named in ``callbacks``: its message, what fulfils it, the step."""
-        from airflow_sagemaker_pipelines.operators.fulfilment import fulfilled_tasks  # noqa: PLC0415
+    def callback_classes(self) -> tuple[type[PipelineStepOperator], type[PipelineStepOperator]]:
+        """Return the classes of the operator that waits for a callback's message, and of the step's own."""
         from airflow_sagemaker_pipelines.operators.watched_callback import (  # noqa: PLC0415
             AnsweredCallbackOperator,
             CallbackMessageOperator,
         )
 
-        return fulfilled_tasks(step, pipeline, arguments, CallbackMessageOperator, AnsweredCallbackOperator)
+        return CallbackMessageOperator, AnsweredCallbackOperator
 
 
 def check_overrides(overrides: Mapping[str, Override], definition: PipelineDefinition) -> None:
