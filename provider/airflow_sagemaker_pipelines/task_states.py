@@ -1,12 +1,30 @@
-"""The state of a task instance, as Airflow's server knows it."""
+"""The states of task instances, as Airflow's server knows them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+#: States by which somebody has given up what a task was to do.
+GIVEN_UP = frozenset({"failed", "skipped", "removed"})
 #: States in which somebody else may put a task that is at work.
-ENDED = frozenset({"success", "failed", "skipped", "removed"})
+ENDED = GIVEN_UP | {"success"}
+#: States from which nothing more comes, unless somebody clears the task.
+FINISHED = ENDED | {"upstream_failed"}
+
+
+def task_states(ti: Any, task_ids: Sequence[str], *, map_index: int | None = None) -> dict[str, str | None]:
+    """Return the states of tasks of a run; those of a mapped task have its index after their name. It blocks.
+
+    :param ti: any task instance of the run, of a worker or of a trigger.
+    :param map_index: only instances with this index; ``None``: all.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
+
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=list(task_ids), run_ids=[ti.run_id], map_index=map_index
+    )
+    return {name: _text(state) for name, state in states.get(ti.run_id, {}).items()}
 
 
 def state_of(ti: Any) -> str | None:
@@ -14,39 +32,27 @@ def state_of(ti: Any) -> str | None:
 
     :param ti: the task instance, of a worker or of a trigger.
     """
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
-
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
-    )
     is_mapped = ti.map_index is not None and ti.map_index >= 0
-    # Airflow's server calls an instance of a mapped task so.
-    name = f"{ti.task_id}_{ti.map_index}" if is_mapped else ti.task_id
-    state = states.get(ti.run_id, {}).get(name)
-    return None if state is None else str(getattr(state, "value", state))
+    name = instance_name(ti.task_id, ti.map_index) if is_mapped else ti.task_id
+    return task_states(ti, [ti.task_id], map_index=ti.map_index).get(name)
 
 
-#: States of tasks from which nothing more comes, unless somebody clears them.
-_FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+def instance_name(task_id: str, index: int) -> str:
+    """Return what Airflow's server calls an instance of a mapped task."""
+    return f"{task_id}_{index}"
 
 
 def open_among(states: Mapping[str, str | None]) -> list[str]:
     """Return the tasks that may still do something."""
-    return [name for name, state in states.items() if state not in _FINISHED]
-
-
-def task_states(ti: Any, task_ids: Sequence[str]) -> dict[str, str | None]:
-    """Return the states of tasks of the run; those of a mapped task have its index after their name. It blocks."""
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
-
-    states = RuntimeTaskInstance.get_task_states(dag_id=ti.dag_id, task_ids=list(task_ids), run_ids=[ti.run_id])
-    found = states.get(ti.run_id, {})
-    return {name: None if state is None else str(getattr(state, "value", state)) for name, state in found.items()}
+    return [name for name, state in states.items() if state not in FINISHED]
 
 
 def dag_run_state(ti: Any) -> str:
     """Return the state of the run; it blocks."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
 
-    state = RuntimeTaskInstance.get_dagrun_state(dag_id=ti.dag_id, run_id=ti.run_id)
-    return str(getattr(state, "value", state))
+    return str(_text(RuntimeTaskInstance.get_dagrun_state(dag_id=ti.dag_id, run_id=ti.run_id)))
+
+
+def _text(state: Any) -> str | None:
+    return None if state is None else str(getattr(state, "value", state))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException, AirflowSkipException
 from airflow_sagemaker_pipelines.definition import Problem, Selection, Step, StepSelectionError, Trigger
+from airflow_sagemaker_pipelines.task_states import task_states
 from airflow_sagemaker_pipelines.xcom_keys import OUTCOME_KEY, STOPPED
 
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ def look_upstream(step: Step, pipeline: Pipeline, ti: Any) -> None:
     edges = {
         pipeline.task_id(name): trigger for name, trigger in pipeline.definition.graph.upstreams[step.name].items()
     }
-    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=list(edges), run_ids=[ti.run_id]).get(ti.run_id, {})
+    states = task_states(ti, list(edges))
     handled = handled_steps(pipeline.definition.graph)
     unmet = {
         task_id.removeprefix(pipeline.prefix): (state, trigger)
         for task_id, trigger in edges.items()
-        if not _satisfies(state := _name_of(states.get(task_id)), trigger, task_id, ti)
+        if not _satisfies(state := states.get(task_id), trigger, task_id, ti)
     }
     for upstream, (state, _) in unmet.items():
         # Before any skip: a skip would hide a failure that nothing handles from the run's verdict.
@@ -128,11 +129,7 @@ def look_upstream(step: Step, pipeline: Pipeline, ti: Any) -> None:
         raise AirflowSkipException(f"Step '{upstream}' is {state}; step '{step.name}' runs when it is {trigger}")
 
 
-def _name_of(state: Any) -> str:
-    return str(getattr(state, "value", state))
-
-
-def _satisfies(state: str, trigger: Trigger, task_id: str, ti: Any) -> bool:
+def _satisfies(state: str | None, trigger: Trigger, task_id: str, ti: Any) -> bool:
     if trigger is Trigger.COMPLETED:
         return state == "success"
     if trigger is Trigger.ANY:

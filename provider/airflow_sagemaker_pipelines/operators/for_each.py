@@ -11,6 +11,7 @@ from airflow_sagemaker_pipelines.operators.documentation import documentation
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 from airflow_sagemaker_pipelines.steps.errors import StepFailedError
 from airflow_sagemaker_pipelines.steps.status import Verdict
+from airflow_sagemaker_pipelines.task_states import instance_name, task_states
 from airflow_sagemaker_pipelines.xcom_keys import OUTCOME_KEY, STOPPED
 
 if TYPE_CHECKING:
@@ -76,19 +77,17 @@ class SageMakerForEachOperator(SageMakerStepOperator):
         from airflow_sagemaker_pipelines.steps.for_each import ChildStep  # noqa: PLC0415
 
         task_ids = {child.name: self.pipeline.task_id(child.name) for child in step.body}
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=list(task_ids.values()), run_ids=[ti.run_id])
-        states = states.get(ti.run_id, {})
+        states = task_states(ti, list(task_ids.values()))
         children = []
         for name, task_id in task_ids.items():
             for index in range(count):
-                state = states.get(f"{task_id}_{index}")
                 outputs = ti.xcom_pull(task_ids=task_id, key="return_value", map_indexes=index)
-                verdict = _verdict(str(getattr(state, "value", state)), task_id, index, ti)
+                verdict = _verdict(states.get(instance_name(task_id, index)), task_id, index, ti)
                 children.append(ChildStep(step=name, index=index, verdict=verdict, outputs=outputs))
         return children
 
 
-def _verdict(state: str, task_id: str, index: int, ti: Any) -> Verdict:
+def _verdict(state: str | None, task_id: str, index: int, ti: Any) -> Verdict:
     if state == "success":
         return Verdict.SUCCEEDED
     stopped = ti.xcom_pull(task_ids=task_id, key=OUTCOME_KEY, map_indexes=index) == STOPPED

@@ -25,6 +25,7 @@ from airflow_sagemaker_pipelines.operators.admission import handled_steps
 from airflow_sagemaker_pipelines.operators.callback import output_parameters
 from airflow_sagemaker_pipelines.operators.step import SageMakerStepOperator
 from airflow_sagemaker_pipelines.steps.errors import StepError, StepFailedError
+from airflow_sagemaker_pipelines.task_states import task_states
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -123,9 +124,7 @@ def answer_of(task: Any, context: Context) -> Mapping[str, Any]:
     :raises StepFailedError: if it has failed, or its result is of no use.
     """
     ti = context["ti"]
-    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task.answer_task], run_ids=[ti.run_id])
-    state = states.get(ti.run_id, {}).get(task.answer_task)
-    state = str(getattr(state, "value", state))
+    state = task_states(ti, [task.answer_task]).get(task.answer_task)
     if state == "skipped":
         raise AirflowSkipException(f"Task '{task.answer_task}', which fulfils step '{task.step.name}', was skipped")
     if state == "upstream_failed":
