@@ -10,7 +10,7 @@ import pytest
 
 from airflow_sagemaker_pipelines import pipeline_dag
 from airflow_sagemaker_pipelines.operators import step as steps
-from airflow_sagemaker_pipelines.triggers import watch
+from airflow_sagemaker_pipelines.triggers import pace
 from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 from tests.operators.pipelines import CONSOLE, ROLE, created, dag_of, describe, ended, jobs, training
 from tests.operators.worker import Worker, event_of
@@ -228,6 +228,7 @@ def test_a_task_that_runs_out_of_time_stops_its_job_and_says_so(local_sagemaker,
 def test_killing_a_task_on_its_worker_stops_the_job(local_sagemaker, server):
     local_sagemaker.rule(kind="Training", duration=3600)
     outcome = Worker(dag_of(), server).start("Train")
+    server.states["Train"] = "failed"
 
     # Airflow's signal handler calls this on the task that it runs.
     outcome.task.on_kill()
@@ -238,6 +239,7 @@ def test_killing_a_task_on_its_worker_stops_the_job(local_sagemaker, server):
 def test_with_stop_on_kill_off_a_kill_on_the_worker_leaves_the_job(local_sagemaker, server):
     local_sagemaker.rule(kind="Training", duration=3600)
     outcome = Worker(dag_of(stop_on_kill=False), server).start("Train")
+    server.states["Train"] = "failed"
 
     outcome.task.on_kill()
 
@@ -340,7 +342,7 @@ def test_a_wrong_parameter_is_not_retried(local_sagemaker, server):
 
 
 def test_when_aws_does_not_tell_the_state_the_task_fails_for_good(local_sagemaker, server, proxy, monkeypatch):
-    monkeypatch.setattr(watch, "_MOST_DENIALS", 1)
+    monkeypatch.setattr(pace, "MOST_DENIALS", 1)
     proxy.fail("DescribeTrainingJob", DENIED)
 
     refused = Worker(dag_of(aws_conn_id="proxied", botocore_config=proxy.one_request), server).run("Train")

@@ -14,7 +14,7 @@ from airflow.sdk import DAG, Asset
 
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.sensors.job import JobFailedError, JobStoppedError, SageMakerJobSensor
-from airflow_sagemaker_pipelines.triggers import watch
+from airflow_sagemaker_pipelines.triggers import pace
 from airflow_sagemaker_pipelines.triggers.step import StepTrigger
 from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 from airflow_sagemaker_pipelines.xcom_keys import HANDLE_KEY
@@ -291,7 +291,7 @@ def test_a_look_that_is_denied_again_and_again_fails_the_task(local_sagemaker, s
     assert refused.state == "failed"
     assert "AWS does not tell the state of training job job (connection 'aws_default'): " in str(refused.error)
     assert "not authorized" in str(refused.error)
-    assert calls(local_sagemaker) == 1 + watch._MOST_DENIALS
+    assert calls(local_sagemaker) == 1 + pace.MOST_DENIALS
 
 
 # Time
@@ -445,10 +445,21 @@ def test_a_kill_stops_the_job_only_if_the_sensor_is_told_to(local_sagemaker, ser
 def test_a_kill_on_the_worker_stops_the_job_only_if_the_sensor_is_told_to(local_sagemaker, server, stops):
     train(local_sagemaker, duration=3600)
     waiting = Worker(dag_of(stop_on_kill=stops), server).start("Wait")
+    server.states["Wait"] = "failed"
 
     waiting.task.on_kill()
 
     assert calls(local_sagemaker, STOP) == stops
+
+
+def test_a_worker_that_was_taken_for_dead_leaves_the_job_to_the_next_try(local_sagemaker, server):
+    train(local_sagemaker, duration=3600)
+    waiting = Worker(dag_of(stop_on_kill=True), server).start("Wait")
+    server.states["Wait"] = "up_for_retry"
+
+    waiting.task.on_kill()
+
+    assert calls(local_sagemaker, STOP) == 0
 
 
 def test_a_triggerer_that_another_has_replaced_stops_nothing(local_sagemaker, server):

@@ -17,7 +17,7 @@ from airflow_sagemaker_pipelines.sensors.model_package import (
     SageMakerModelPackageApprovalSensor,
 )
 from airflow_sagemaker_pipelines.steps.events import create_event_queue
-from airflow_sagemaker_pipelines.triggers import events, watch
+from airflow_sagemaker_pipelines.triggers import events, pace
 from airflow_sagemaker_pipelines.triggers.model_package import ApprovalWatch, ModelPackageApprovalTrigger
 from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 from tests.local.endpoint_support import package_request
@@ -337,7 +337,7 @@ def test_looks_that_are_denied_again_and_again_end_the_waiting(local_sagemaker, 
 
     assert event["verdict"] == REFUSED
     assert "not authorized" in event["reason"]
-    assert local_sagemaker.calls()[DESCRIBE] == watch._MOST_DENIALS
+    assert local_sagemaker.calls()[DESCRIBE] == pace.MOST_DENIALS
 
 
 def test_a_first_look_that_goes_wrong_is_repeated_by_the_triggerer(local_sagemaker, server, registry, hasty):

@@ -11,7 +11,7 @@ import pytest
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.local import engine
 from airflow_sagemaker_pipelines.steps.events import create_event_queue
-from airflow_sagemaker_pipelines.triggers import events, pace, watch
+from airflow_sagemaker_pipelines.triggers import events, pace
 from airflow_sagemaker_pipelines.triggers.events import EventQueue
 from airflow_sagemaker_pipelines.triggers.wait import TIMED_OUT
 from airflow_sagemaker_pipelines.triggers.watch import Watch
@@ -112,7 +112,7 @@ def test_an_event_makes_its_job_be_described_and_no_other(local_sagemaker, queue
         return found
 
     # Without the event it would be looked at in five minutes.
-    assert watch.QUIET_INTERVAL >= 300
+    assert pace.QUIET_INTERVAL >= 300
     assert [event["verdict"] for event in asyncio.run(wait())] == ["stopped", "stopped"]
     assert calls(local_sagemaker) == (0, 2)
 
@@ -248,7 +248,7 @@ def test_step_types_share_the_receiver_of_a_queue(local_sagemaker, queue):
 
 
 def test_an_event_that_is_lost_costs_the_quiet_interval(local_sagemaker, silent_queue, monkeypatch):
-    monkeypatch.setattr(watch, "QUIET_INTERVAL", 1.5)
+    monkeypatch.setattr(pace, "QUIET_INTERVAL", 1.5)
     waiting = Waiting(local_sagemaker, event_queue_url=silent_queue, poll_interval=0.1)
     train(local_sagemaker, "one", "two", duration=0.5)
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from airflow_sagemaker_pipelines.executions.errors import PipelineCallError, PipelineRequestError
 from airflow_sagemaker_pipelines.executions.snapshot import Snapshot
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
-from airflow_sagemaker_pipelines.local import engine
 from airflow_sagemaker_pipelines.steps.events import create_event_queue
 from airflow_sagemaker_pipelines.steps.status import Verdict
 from airflow_sagemaker_pipelines.triggers import events, execution_watch, pace
@@ -28,21 +27,11 @@ from tests.integration.documents import processing, training
 from tests.steps.types.step_runs import EndpointClients
 from tests.triggers.waiting import task_instance, until
 
+pytestmark = pytest.mark.usefixtures("jobs_stop_at_once")
+
 LIST, DESCRIBE = "sagemaker.ListPipelineExecutionSteps", "sagemaker.DescribePipelineExecution"
 RECEIVE = "sqs.ReceiveMessage"
 UNKNOWN = f"arn:aws:sagemaker:us-east-1:123456789012:pipeline/{NAME}/execution/abcdefghijkl"
-
-
-@pytest.fixture(autouse=True)
-def _jobs_stop_at_once(monkeypatch):
-    monkeypatch.setattr(engine, "STOP_LIMIT", 0.0)
-
-
-@pytest.fixture
-def hasty(monkeypatch):
-    """Let looks come soon after each other, also after failures."""
-    monkeypatch.setattr(execution_watch, "_BETWEEN_LOOKS", 0.05)
-    monkeypatch.setattr(pace, "_FIRST_BACK_OFF", 0.01)
 
 
 @pytest.fixture
@@ -301,7 +290,7 @@ def test_looks_that_are_denied_again_and_again_are_told_to_all(local_sagemaker, 
     found = run(waited())
 
     assert {type(error) for error in found} == {PipelineRequestError}
-    assert looks(local_sagemaker) == execution_watch._MOST_DENIALS
+    assert looks(local_sagemaker) == pace.MOST_DENIALS
 
 
 def test_a_denial_counts_only_in_a_row(local_sagemaker, arn, connection, hasty):
@@ -397,7 +386,7 @@ def test_an_event_has_the_execution_looked_at_at_once(local_sagemaker, arn, conn
             return await waiting
 
     # Without the event it would be looked at in five minutes.
-    assert execution_watch.QUIET_INTERVAL >= 300
+    assert pace.QUIET_INTERVAL >= 300
     assert run(waited()).steps["Train"].verdict is Verdict.STOPPED
 
 
@@ -447,7 +436,7 @@ def test_an_execution_is_polled_as_usual_when_the_queue_does_not_exist(local_sag
 
 def test_an_event_that_is_lost_costs_the_quiet_interval(local_sagemaker, arn, connection, hasty, monkeypatch):
     monkeypatch.setattr(events, "_LONG_POLL_SECONDS", 1)
-    monkeypatch.setattr(execution_watch, "QUIET_INTERVAL", 1.0)
+    monkeypatch.setattr(pace, "QUIET_INTERVAL", 1.0)
     silent = local_sagemaker.client("sqs").create_queue(QueueName="silent")["QueueUrl"]
 
     assert len(run(look(arn, connection, count=3, event_queue_url=silent))) == 3

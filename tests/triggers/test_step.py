@@ -127,19 +127,19 @@ def test_a_job_that_aws_does_not_know_is_refused_at_once(local_sagemaker):
 
 def test_a_call_that_is_denied_again_and_again_is_refused(local_sagemaker, long_job, proxy, monkeypatch):
     monkeypatch.setattr(pace, "_FIRST_BACK_OFF", 0.01)
-    proxy.fail("DescribeTrainingJob", *[DENIED] * watch._MOST_DENIALS)
+    proxy.fail("DescribeTrainingJob", *[DENIED] * pace.MOST_DENIALS)
 
     event = event_of(trigger_of(aws_conn_id="proxied", botocore_config=proxy.one_request))
 
     assert (event["verdict"], event["reason"]) == (REFUSED, "not authorized to perform this")
-    assert proxy.calls["DescribeTrainingJob"] == watch._MOST_DENIALS
+    assert proxy.calls["DescribeTrainingJob"] == pace.MOST_DENIALS
 
 
 def test_credentials_that_are_wrong_for_a_moment_are_taken_anew(local_sagemaker, proxy, monkeypatch):
     monkeypatch.setattr(pace, "_FIRST_BACK_OFF", 0.01)
     create(local_sagemaker)
     until(lambda: status(local_sagemaker) == "Completed")
-    proxy.fail("DescribeTrainingJob", *[DENIED] * (watch._MOST_DENIALS - 1))
+    proxy.fail("DescribeTrainingJob", *[DENIED] * (pace.MOST_DENIALS - 1))
     made = []
     forget = watch.forget_shared_clients
     monkeypatch.setattr(watch, "forget_shared_clients", lambda: made.append(1) or forget())
@@ -147,7 +147,7 @@ def test_credentials_that_are_wrong_for_a_moment_are_taken_anew(local_sagemaker,
     event = event_of(trigger_of(aws_conn_id="proxied", botocore_config=proxy.one_request))
 
     assert event["verdict"] == "succeeded"
-    assert len(made) == watch._MOST_DENIALS - 1
+    assert len(made) == pace.MOST_DENIALS - 1
 
 
 def test_the_deadline_ends_the_waiting_not_the_job(local_sagemaker, long_job):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TaskSkippedEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.triggers.callback_message import CallbackMessages
-from airflow_sagemaker_pipelines.triggers.pipeline_step import CHANGED, PipelineStepTrigger
+from airflow_sagemaker_pipelines.triggers.pipeline_step import PipelineStepTrigger
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
 from airflow_sagemaker_pipelines.xcom_keys import CALLBACK_KEY
 
 if TYPE_CHECKING:
-    from airflow_sagemaker_pipelines.executions.snapshot import StepRecord
+    from airflow_sagemaker_pipelines.execution_notes import RunExecution
+    from airflow_sagemaker_pipelines.executions.snapshot import Snapshot, StepRecord
 
 #: The ``verdict`` of an event that has a message.
 ASKED = "asked"
@@ -29,27 +29,22 @@ class CallbackArgumentsTrigger(PipelineStepTrigger):
     is noted in XCom before it leaves the queue, so that a restart of the triggerer loses nothing.
     """
 
-    async def _wait(self) -> dict[str, Any]:
-        execution = await self.run_execution()
-        if self.digest is not None and execution.digest != self.digest:
-            return {"verdict": CHANGED}
-        if execution.leaves_out(self.step) or execution.stands_in_for(self.step):
-            return {"verdict": "skipped", "reason": "it is not among the selected steps"}
-        if self.until_over:
-            return await self._until_over(execution.arn)
-        async with aclosing(self.snapshots(execution.arn)) as snapshots:
-            async for snapshot in snapshots:
-                record = self.key.find(snapshot)
-                if record is not None and record.callback_token and not record.verdict.is_final:
-                    return await self._message_or_end(record, execution.arn)
-                if (ended := self._ended_without(snapshot)) is not None:
-                    return ended
-        raise RuntimeError("the looks have ended before what they look for")
+    def _is_left_out_of(self, execution: RunExecution) -> bool:
+        return execution.leaves_out(self.step) or execution.stands_in_for(self.step)
+
+    async def _wait_in(self, execution: RunExecution) -> dict[str, Any]:
+        return await self.first(execution.arn, partial(self._asked_or_ended, execution.arn))
+
+    async def _asked_or_ended(self, arn: str, snapshot: Snapshot) -> dict[str, Any] | None:
+        record = self.key.find(snapshot)
+        if record is not None and record.callback_token and not record.verdict.is_final:
+            return await self._message_or_end(record, arn)
+        return await self._ended_without(snapshot)
 
     async def _message_or_end(self, record: StepRecord, arn: str) -> dict[str, Any]:
         """Wait for the message; somebody else may take it, or stop the step."""
         message = asyncio.ensure_future(self._message(record))
-        end = asyncio.ensure_future(self._end_without(arn))
+        end = asyncio.ensure_future(self.first(arn, self._ended_without))
         try:
             await asyncio.wait({message, end}, return_when=asyncio.FIRST_COMPLETED)
             return (message if message.done() else end).result()
@@ -57,14 +52,7 @@ class CallbackArgumentsTrigger(PipelineStepTrigger):
             message.cancel()
             end.cancel()
 
-    async def _end_without(self, arn: str) -> dict[str, Any]:
-        async with aclosing(self.snapshots(arn)) as snapshots:
-            async for snapshot in snapshots:
-                if (ended := self._ended_without(snapshot)) is not None:
-                    return ended
-        raise RuntimeError("the looks have ended before what they look for")
-
-    def _ended_without(self, snapshot: Any) -> dict[str, Any] | None:
+    async def _ended_without(self, snapshot: Snapshot) -> dict[str, Any] | None:
         """Return the event of a step that has ended without anybody having fulfilled it from here."""
         from airflow_sagemaker_pipelines.executions.ends import EndState, end_of  # noqa: PLC0415
 
@@ -83,7 +71,8 @@ class CallbackArgumentsTrigger(PipelineStepTrigger):
         url = str(record.metadata["Callback"]["SqsQueueUrl"])
         received = await CallbackMessages.message(url, self.connection, token)
         message = {"token": token, "arguments": dict(received.message.arguments)}
-        await in_thread(partial(self._note, message))
+        if self.task_instance is not None:
+            await in_thread(partial(self.push, {CALLBACK_KEY: message}))
         await CallbackMessages.delete(url, self.connection, received)
         return {"verdict": ASKED, **message}
 
@@ -94,13 +83,6 @@ class CallbackArgumentsTrigger(PipelineStepTrigger):
 
         noted: dict[str, Any] | None = XCom.get_one(key=CALLBACK_KEY, **self.of_task)
         return noted
-
-    def _note(self, message: dict[str, Any]) -> None:
-        if self.task_instance is None:
-            return
-        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415
-
-        XCom.set(key=CALLBACK_KEY, value=message, **self.of_task)
 
     async def _ended_here(self, outcome: dict[str, Any]) -> TriggerEvent | None:
         if outcome.get("verdict") == "skipped":

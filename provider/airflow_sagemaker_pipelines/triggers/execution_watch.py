@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks if events tell of news: so late comes the news of a lost one.
-QUIET_INTERVAL = 300.0
 #: Seconds between two looks for which tasks that come one after another wait.
 _BETWEEN_LOOKS = 1.0
 #: So many pages a second are asked for, of all executions together, unless ``poll_interval`` needs more: AWS throttles
@@ -30,8 +28,6 @@ _BETWEEN_LOOKS = 1.0
 _PAGES_A_SECOND = 5.0
 #: Seconds after an event in which what it tells of may take a moment to show in AWS's answers.
 _AWAKE_SECONDS = 10.0
-#: So often in a row a look may be denied, see :mod:`.watch`.
-_MOST_DENIALS = 6
 
 
 class ExecutionWatch:
@@ -168,7 +164,7 @@ class ExecutionWatch:
 
     def _interval(self, pages: int) -> float:
         if self._events is not None and not self._events.is_deaf and time.monotonic() > self._awake_until:
-            seconds = QUIET_INTERVAL
+            seconds = pace.QUIET_INTERVAL
         else:
             shortest = shortest_interval(pages, executions=len(self._open))
             age = time.monotonic() - self._changed_at
@@ -183,7 +179,7 @@ class ExecutionWatch:
         if error.__cause__ is not None and is_denied(error.__cause__):
             self._denials += 1
             forget_shared_clients()
-        if not isinstance(error, PipelineCallError) and not 0 < self._denials < _MOST_DENIALS:
+        if not isinstance(error, PipelineCallError) and not 0 < self._denials < pace.MOST_DENIALS:
             self._error = error
             return 0.0, 0.0
         self._failures += 1

@@ -16,6 +16,11 @@ _PART_OF_REST = 0.2
 #: Airflow 3.3 can lose a deferred task that resumes within about five seconds of the deferral (its scheduler takes it
 #: for one that never ran; apache/airflow#66374, #71580). No event that resumes a task leaves earlier than this.
 EARLIEST_RESUMPTION_SECONDS = 6.0
+#: Seconds between two looks at what an event will tell of: so late comes the news of a lost one.
+QUIET_INTERVAL = 300.0
+#: So often in a row a look may be denied. When Airflow cannot look up the connection for a moment, the Amazon provider
+#: takes boto3's own credentials instead, which may be somebody else's.
+MOST_DENIALS = 6
 #: Seconds before a call that failed is repeated, doubled with each failure, and the most.
 _FIRST_BACK_OFF = 1.0
 _LONGEST_BACK_OFF = 60.0

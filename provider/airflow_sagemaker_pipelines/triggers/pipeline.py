@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from airflow_sagemaker_pipelines.execution_notes import Notes, RunExecution
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.task_states import ENDED, state_of
+from airflow_sagemaker_pipelines.triggers.ending import EndingTrigger
 from airflow_sagemaker_pipelines.triggers.execution_watch import ExecutionWatch
-from airflow_sagemaker_pipelines.triggers.kills import in_background, prepare_for_kills
+from airflow_sagemaker_pipelines.triggers.kills import prepare_for_kills
 from airflow_sagemaker_pipelines.triggers.pace import EARLIEST_RESUMPTION_SECONDS as _EARLIEST_RESUMPTION_SECONDS
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
 from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
@@ -24,13 +25,15 @@ from airflow_sagemaker_pipelines.triggers.wait import REFUSED, TIMED_OUT
 if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.executions.snapshot import Snapshot
 
+T = TypeVar("T")
+
 #: Seconds between two looks for the execution of a run that has yet to start one.
 _NOTE_INTERVAL = 2.0
 #: The key of an event that leaves the decision to a worker.
 AGAIN = "again"
 
 
-class PipelineTrigger(BaseTrigger):
+class PipelineTrigger(EndingTrigger):
     """Waits in an execution, together with all triggers of the process that wait in it.
 
     It may begin without a worker (``start_from_trigger``). Then it finds the execution by itself, and has a worker
@@ -88,7 +91,6 @@ class PipelineTrigger(BaseTrigger):
         self.ends_task = ends_task
         self.try_number = try_number
         self._is_from_worker = execution is not None
-        self._ended = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what a triggerer needs to make the trigger again."""
@@ -106,16 +108,15 @@ class PipelineTrigger(BaseTrigger):
         if ti is not None:
             prepare_for_kills()
         if ti is not None and not self._is_from_worker and ti.try_number > 1 and self._decides_again:
-            return self._resumption({AGAIN: True})
+            return self.resumption({AGAIN: True})
         outcome = await self._outcome()
         await self._while_cleared()
         # Under dag.test() there is no task instance, and nothing can end a task from here.
         if ti is not None and self.ends_task and (event := await self._ended_here(outcome)) is not None:
-            self._ended = True
-            return event
+            return self.ended(event)
         if ti is not None and self._is_from_worker:
             await asyncio.sleep(began + _EARLIEST_RESUMPTION_SECONDS - time.monotonic())
-        return self._resumption(outcome)
+        return self.resumption(outcome)
 
     async def _while_cleared(self) -> None:
         """Do nothing, until it is killed, if the task was cleared: its next try has a trigger of its own.
@@ -153,29 +154,15 @@ class PipelineTrigger(BaseTrigger):
         """End the task without a worker, if that is all there is to do."""
         raise NotImplementedError
 
-    def _resumption(self, payload: dict[str, Any]) -> TriggerEvent:
-        self._ended = True
+    def resumption(self, payload: dict[str, Any]) -> TriggerEvent:
+        """Return the event that has a worker resume the task, with what it waits in."""
         execution = None if self.execution is None else self.execution.arn
-        return TriggerEvent({"execution_arn": execution, "try_number": self.try_number, **payload})  # type: ignore[no-untyped-call]
+        return super().resumption({"execution_arn": execution, "try_number": self.try_number, **payload})
 
     @property
     def notes(self) -> Notes:
         """What the tasks of the run have noted; their methods block."""
         return Notes(self.task_instance, self.start_task_id)
-
-    @property
-    def of_task(self) -> dict[str, Any]:
-        """What names the task in a call about its XComs."""
-        ti: Any = self.task_instance
-        index = -1 if ti.map_index is None else ti.map_index
-        return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": index}
-
-    def push(self, values: Mapping[str, Any]) -> None:
-        """Leave values in the task's XCom, by key; it blocks."""
-        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415
-
-        for key, value in values.items():
-            XCom.set(key=key, value=value, **self.of_task)
 
     async def run_execution(self) -> RunExecution:
         """Return the execution that the run is in, as soon as there is one."""
@@ -190,33 +177,16 @@ class PipelineTrigger(BaseTrigger):
         """Return the execution that the run is in, ``None`` if there is none yet."""
         return self.execution or await in_thread(self.notes.execution)
 
-    async def snapshots(self, arn: str) -> AsyncGenerator[Snapshot]:
-        """Look at an execution again and again."""
+    async def first(self, arn: str, look: Callable[[Snapshot], Awaitable[T | None]]) -> T:
+        """Look at an execution again and again, until one look shows what is looked for.
+
+        :param look: returns what a snapshot shows, ``None`` if that is not yet it.
+        """
         with ExecutionWatch.joined(
             arn, self.connection, poll_interval=self.poll_interval, event_queue_url=self.event_queue_url
         ) as watch:
             async with aclosing(watch.snapshots()) as snapshots:
                 async for snapshot in snapshots:
-                    yield snapshot
-
-    async def succeed(self, result: dict[str, Any]) -> TriggerEvent | None:
-        """End the task with a result; ``None`` if that must be left to a worker."""
-        try:
-            await in_thread(partial(self.push, {"return_value": result}))
-        except Exception as error:  # noqa: BLE001 - a worker is another way
-            self.log.warning("The result could not be pushed from here, so a worker does it: %s", error)
-            return None
-        return TaskSuccessEvent()
-
-    async def on_kill(self) -> None:
-        """Stop what the task waits for, because somebody ended it while it was deferred.
-
-        Airflow cuts this method short after a second, hence the shielded task.
-        """
-        if self._ended or not self.stop_on_kill:
-            return
-        await asyncio.shield(in_background(self._stop()))
-
-    async def _stop(self) -> None:
-        """Stop it, unless the task goes on elsewhere."""
-        raise NotImplementedError
+                    if (found := await look(snapshot)) is not None:
+                        return found
+        raise RuntimeError("the looks have ended before what they look for")

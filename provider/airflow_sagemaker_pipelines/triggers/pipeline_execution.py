@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_sagemaker_pipelines.executions.errors import PipelineCallError
 from airflow_sagemaker_pipelines.hooks.aws import shared_clients
-from airflow_sagemaker_pipelines.task_states import dag_run_state, open_among, state_of, task_states
+from airflow_sagemaker_pipelines.task_states import FINISHED, GIVEN_UP, dag_run_state, open_among, state_of, task_states
 from airflow_sagemaker_pipelines.triggers.kills import stop_at_last
 from airflow_sagemaker_pipelines.triggers.pipeline import PipelineTrigger
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.executions.snapshot import Snapshot
     from airflow_sagemaker_pipelines.steps.aws import Clients
 
-#: States of tasks that have not answered.
-_WITHOUT_ANSWER = frozenset({"failed", "upstream_failed", "skipped", "removed"})
 #: Seconds between two looks at the run's tasks once the execution is over.
 _TASKS_INTERVAL = 3.0
 
@@ -51,30 +48,27 @@ class PipelineExecutionTrigger(PipelineTrigger):
     async def _wait(self) -> dict[str, Any]:
         while True:
             execution = await self.run_execution()
-            payload = await self._over(execution.arn)
-            if payload is not None:
+            if payload := await self.first(execution.arn, partial(self._over, execution.arn)):
                 return payload
             # A task that was cleared has started another one.
             self.execution = None
 
-    async def _over(self, arn: str) -> dict[str, Any] | None:
-        """Wait for the end of one execution; ``None`` if the run is in another one by then."""
-        async with aclosing(self.snapshots(arn)) as snapshots:
-            async for snapshot in snapshots:
-                if self.task_instance is None and self.step_task_ids:
-                    # dag.test() runs one thing at a time: the tasks of the steps need their turn.
-                    return payload_of(snapshot, {}) if snapshot.is_over else {"verdict": "running"}
-                if not snapshot.is_over:
-                    await self._answer_abandoned(snapshot, arn)
-                    continue
-                if not await self._is_in(arn):
-                    return None
-                states = await self._task_states()
-                # When nobody is left who could make it go on, somebody may yet have done so since this look.
-                if not open_among(states) and await self._is_in(arn) and await self._is_still_over(arn):
-                    return payload_of(snapshot, states)
-                await asyncio.sleep(_TASKS_INTERVAL)
-        raise RuntimeError("the looks have ended before what they look for")
+    async def _over(self, arn: str, snapshot: Snapshot) -> dict[str, Any] | None:
+        """Return the event once an execution is over for good; an empty one if the run is in another one by then."""
+        if self.task_instance is None and self.step_task_ids:
+            # dag.test() runs one thing at a time: the tasks of the steps need their turn.
+            return payload_of(snapshot, {}) if snapshot.is_over else {"verdict": "running"}
+        if not snapshot.is_over:
+            await self._answer_abandoned(snapshot, arn)
+            return None
+        if not await self._is_in(arn):
+            return {}
+        states = await self._task_states()
+        # When nobody is left who could make it go on, somebody may yet have done so since this look.
+        if not open_among(states) and await self._is_in(arn) and await self.first(arn, _is_over):
+            return payload_of(snapshot, states)
+        await asyncio.sleep(_TASKS_INTERVAL)
+        return None
 
     async def _answer_abandoned(self, snapshot: Snapshot, arn: str) -> None:
         """Answer the Callback steps whose tasks have ended without an answer."""
@@ -86,12 +80,6 @@ class PipelineExecutionTrigger(PipelineTrigger):
             await in_thread(partial(answer_abandoned, clients, arn, self.callback_tasks, states))
         except PipelineCallError as error:
             self.log.warning("A callback is answered at the next look: %s", error)
-
-    async def _is_still_over(self, arn: str) -> bool:
-        async with aclosing(self.snapshots(arn)) as snapshots:
-            async for snapshot in snapshots:
-                return snapshot.is_over
-        return False
 
     async def _task_states(self) -> Mapping[str, str | None]:
         if not self.step_task_ids:
@@ -114,7 +102,7 @@ class PipelineExecutionTrigger(PipelineTrigger):
         if ti is None:
             return
         state, run = await in_thread(lambda: (state_of(ti), dag_run_state(ti)))
-        if not (state in {"failed", "skipped", "removed"} or (state == "success" and run != "running")):
+        if not (state in GIVEN_UP or (state == "success" and run != "running")):
             # Another triggerer waits for it, or it was cleared: whoever starts all anew stops it.
             return
         # It may not have found the execution yet.
@@ -136,9 +124,13 @@ def answer_abandoned(
     """
     from airflow_sagemaker_pipelines.executions.control import answer_callbacks  # noqa: PLC0415
 
-    abandoned = {step for step, task in callback_tasks.items() if states.get(task) in _WITHOUT_ANSWER}
+    abandoned = {step for step, task in callback_tasks.items() if states.get(task) in FINISHED - {"success"}}
     if abandoned:
         answer_callbacks(clients, arn, "The task that was to fulfil it did not succeed", only=abandoned)
+
+
+async def _is_over(snapshot: Snapshot) -> bool:
+    return snapshot.is_over
 
 
 def _asks(snapshot: Snapshot, step: str) -> bool:

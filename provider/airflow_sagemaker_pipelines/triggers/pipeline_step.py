@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from airflow.triggers.base import TaskSkippedEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.execution_notes import SeenEnd
 from airflow_sagemaker_pipelines.hooks.aws import shared_clients
-from airflow_sagemaker_pipelines.task_states import state_of
+from airflow_sagemaker_pipelines.task_states import GIVEN_UP, state_of
 from airflow_sagemaker_pipelines.triggers import pace
 from airflow_sagemaker_pipelines.triggers.kills import stop_at_last
 from airflow_sagemaker_pipelines.triggers.pipeline import AGAIN, PipelineTrigger
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.executions.ends import StepEnd, StepKey
     from airflow_sagemaker_pipelines.executions.snapshot import Snapshot, StepRecord
 
-#: States in which the user has given the step up. Of one that is marked as a success, SageMaker still needs the job.
-_GIVEN_UP = frozenset({"failed", "skipped", "removed"})
 #: So often a job that has ended is asked for its description.
 _MOST_DESCRIBE_ATTEMPTS = 6
 #: The ``verdict`` of an event when the execution runs another definition than the DAG's.
@@ -91,11 +88,19 @@ class PipelineStepTrigger(PipelineTrigger):
         execution = await self.run_execution()
         if self.digest is not None and execution.digest != self.digest:
             return {"verdict": CHANGED}
-        if execution.leaves_out(self.step):
+        if self._is_left_out_of(execution):
             return {"verdict": "skipped", "reason": "it is not among the selected steps"}
         if self.until_over:
-            return await self._until_over(execution.arn)
-        end, snapshot = await self._end(execution)
+            await self.first(execution.arn, _over)
+            return {AGAIN: True}
+        return await self._wait_in(execution)
+
+    def _is_left_out_of(self, execution: RunExecution) -> bool:
+        return execution.leaves_out(self.step)
+
+    async def _wait_in(self, execution: RunExecution) -> dict[str, Any]:
+        """Wait for what is waited for, in the execution in which it comes."""
+        end, snapshot = await self.first(execution.arn, partial(self._end, execution))
         return {
             "verdict": str(end.state),
             "reason": end.reason,
@@ -103,28 +108,17 @@ class PipelineStepTrigger(PipelineTrigger):
             "result": await self._result(end, snapshot),
         }
 
-    async def _until_over(self, arn: str) -> dict[str, Any]:
-        async with aclosing(self.snapshots(arn)) as snapshots:
-            async for snapshot in snapshots:
-                if snapshot.is_over:
-                    break
-        return {AGAIN: True}
-
-    async def _end(self, execution: RunExecution) -> tuple[StepEnd, Snapshot]:
+    async def _end(self, execution: RunExecution, snapshot: Snapshot) -> tuple[StepEnd, Snapshot] | None:
         from airflow_sagemaker_pipelines.executions.ends import EndState, StepEnd, end_of  # noqa: PLC0415
 
-        async with aclosing(self.snapshots(execution.arn)) as snapshots:
-            async for snapshot in snapshots:
-                record = self.key.find(snapshot)
-                if record is not None and self.task_instance is not None:
-                    await self._show(record)
-                end = end_of(self.key, snapshot, stale_end=self.stale_end)
-                if execution.stands_in_for(self.step) and record is None:
-                    # AWS lists of the reused steps only those that selected steps wait for.
-                    end = StepEnd(state=EndState.SUCCEEDED, reason="it is reused")
-                if end is not None:
-                    return end, snapshot
-        raise RuntimeError("the looks have ended before what they look for")
+        record = self.key.find(snapshot)
+        if record is not None and self.task_instance is not None:
+            await self._show(record)
+        end = end_of(self.key, snapshot, stale_end=self.stale_end)
+        if execution.stands_in_for(self.step) and record is None:
+            # AWS lists of the reused steps only those that selected steps wait for.
+            end = StepEnd(state=EndState.SUCCEEDED, reason="it is reused")
+        return None if end is None else (end, snapshot)
 
     async def _show(self, record: StepRecord) -> None:
         """Leave in XCom what the UI's buttons lead to, and that the step was found in the cache, once it is known."""
@@ -196,8 +190,9 @@ class PipelineStepTrigger(PipelineTrigger):
 
     async def _stop(self) -> None:
         ti = self.task_instance
-        if ti is None or await in_thread(partial(state_of, ti)) not in _GIVEN_UP:
-            # Another triggerer waits for it, or it was cleared: the next try decides.
+        if ti is None or await in_thread(partial(state_of, ti)) not in GIVEN_UP:
+            # Another triggerer waits for it; or it was cleared, and the next try decides; or it was marked as a
+            # success, and SageMaker still needs the job.
             return
         if (execution := await self.known_execution()) is None:
             return
@@ -206,3 +201,7 @@ class PipelineStepTrigger(PipelineTrigger):
 
         stop = partial(stop_step, clients, execution.arn, self.key)
         await stop_at_last(stop, f"step '{self.step}'", self.log)
+
+
+async def _over(snapshot: Snapshot) -> bool | None:
+    return snapshot.is_over or None

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.triggers.base import BaseEventTrigger, TaskSuccessEvent, TriggerEvent
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_sagemaker_pipelines.definition import StepType
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection, shared_clients
 from airflow_sagemaker_pipelines.task_states import state_of
+from airflow_sagemaker_pipelines.triggers.ending import EndingTrigger
 from airflow_sagemaker_pipelines.triggers.job_log import streamed_log
-from airflow_sagemaker_pipelines.triggers.kills import in_background, prepare_for_kills, stop_at_last
+from airflow_sagemaker_pipelines.triggers.kills import prepare_for_kills, stop_at_last
 from airflow_sagemaker_pipelines.triggers.pace import EARLIEST_RESUMPTION_SECONDS as _EARLIEST_RESUMPTION_SECONDS
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
 from airflow_sagemaker_pipelines.triggers.wait import Wait
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.triggers.wait import Outcome
 
 
-class StepTrigger(BaseEventTrigger):
+class StepTrigger(EndingTrigger, BaseEventTrigger):
     """Waits for one resource to end, together with all triggers of the process that wait for the like.
 
     On Airflow 3.3 the triggers that share a connection and a step type share one loop, see
@@ -82,7 +83,6 @@ class StepTrigger(BaseEventTrigger):
         self.stop_on_kill = stop_on_kill
         self.streams_log = streams_log
         self.ends_task = ends_task
-        self._ended = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what a triggerer needs to make the trigger again."""
@@ -184,53 +184,17 @@ class StepTrigger(BaseEventTrigger):
             raise outcome
         # Under dag.test() no scheduler is involved, there is no task instance, and nothing can end a task from here.
         if self.task_instance is None:
-            return self._resumption(outcome)
-        if self.ends_task and outcome.get("outputs") is not None and await self._push(outcome["outputs"]):
+            return self.resumption(outcome)
+        outputs = outcome.get("outputs") if self.ends_task else None
+        if outputs is not None and (event := await self.succeed(outputs)) is not None:
             self.log.info("%s has succeeded", self.handle)
-            self._ended = True
-            return TaskSuccessEvent()
+            return event
         await asyncio.sleep(began + _EARLIEST_RESUMPTION_SECONDS - time.monotonic())
-        return self._resumption(outcome)
+        return self.resumption(outcome)
 
-    def _resumption(self, outcome: dict[str, Any]) -> TriggerEvent:
-        self._ended = True
-        payload = {"handle": self.handle, "try_number": self.try_number, **outcome}
-        return TriggerEvent(payload)  # type: ignore[no-untyped-call]
-
-    async def _push(self, outputs: dict[str, Any]) -> bool:
-        """Leave the task's result in XCom; return whether that has worked.
-
-        The event itself could carry it, but Airflow 3.3.2 makes JSON of it twice, and passes by the XCom backend.
-        """
-        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415
-
-        ti = self.task_instance
-        if ti is None:
-            return False
-        push = partial(
-            XCom.set,
-            key="return_value",
-            value=outputs,
-            dag_id=ti.dag_id,
-            task_id=ti.task_id,
-            run_id=ti.run_id,
-            map_index=ti.map_index if ti.map_index is not None else -1,
-        )
-        try:
-            await in_thread(push)
-        except Exception as error:  # noqa: BLE001 - a worker is another way
-            self.log.warning("The result could not be pushed from here, so a worker does it: %s", error)
-            return False
-        return True
-
-    async def on_kill(self) -> None:
-        """Stop the resource, because somebody ended the task while it was deferred.
-
-        Airflow cuts this method short after a second, hence the shielded task.
-        """
-        if self._ended or not self.stop_on_kill:
-            return
-        await asyncio.shield(in_background(self._stop()))
+    def resumption(self, payload: dict[str, Any]) -> TriggerEvent:
+        """Return the event that has a worker resume the task, with what it waits for."""
+        return super().resumption({"handle": self.handle, "try_number": self.try_number, **payload})
 
     async def _stop(self) -> None:
         if await self._is_waited_for():

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at what an event will tell of: so late comes the news of a lost one.
-QUIET_INTERVAL = 300.0
 #: Describe calls of one watch at the same time.
 _AT_ONCE = 8
 #: Seconds between two turns, in each of which every wait costs a step.
@@ -36,9 +34,6 @@ _TURN_SECONDS = 0.1
 _FAILURES_TO_TELL = 3
 #: Seconds until a List call that AWS has refused is tried again: somebody may have permitted it.
 _REFUSED_LIST_SECONDS = 3600.0
-#: So often in a row a look may be denied. When Airflow cannot look up the connection for a moment, the Amazon provider
-#: takes boto3's own credentials instead, which may be somebody else's.
-_MOST_DENIALS = 6
 
 
 class Watch:
@@ -240,7 +235,7 @@ class Watch:
         shortest = self._pages * pace.SHORTEST_PER_PAGE if self._lists else len(self._waits) * pace.SHORTEST
         seconds = wait.interval(shortest=shortest)
         wait.next_look = _now() + pace.jitter(seconds, random.random())  # noqa: S311
-        wait.quiet_until = _now() + pace.jitter(QUIET_INTERVAL, random.random())  # noqa: S311
+        wait.quiet_until = _now() + pace.jitter(pace.QUIET_INTERVAL, random.random())  # noqa: S311
 
     def _is_told_of(self, wait: Wait) -> bool:
         """Whether an event will tell of it, so that looking now and then is enough."""
@@ -295,7 +290,7 @@ class Watch:
         if aws.is_denied(error):
             wait.denials += 1
             forget_shared_clients()
-        may_pass = aws.is_transient(error) or 0 < wait.denials < _MOST_DENIALS
+        may_pass = aws.is_transient(error) or 0 < wait.denials < pace.MOST_DENIALS
         if not may_pass:
             return {"verdict": REFUSED, "reason": aws.error_message(error)}
         wait.failures += 1
