@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskDeferralError,
     )
 else:
@@ -23,6 +24,7 @@ else:
             AirflowRescheduleException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            AirflowTaskTimeout,
             TaskDeferralError,
         )
     except ImportError:  # Airflow 3.1
@@ -31,6 +33,7 @@ else:
             AirflowRescheduleException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            AirflowTaskTimeout,
             TaskDeferralError,
         )
         from airflow.providers.standard.utils.skipmixin import SkipMixin
@@ -56,6 +59,7 @@ __all__ = [
     "AirflowRescheduleException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "RetryDecision",
     "RetryPolicy",
     "SkipMixin",

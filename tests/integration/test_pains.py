@@ -70,6 +70,7 @@ def test_pain_02_no_job_outlives_its_task(local_sagemaker, server):
     worker = Worker(dag_of(training("Killed"), training("Waiting"), training("Late")), server)
     # Killed on the worker, killed while it waits, and out of time.
     on_worker = worker.start("Killed")
+    server.states["Killed"] = "failed"
     on_worker.task.on_kill()
     waiting = worker.start("Waiting")
     asyncio.run(waiting.trigger.on_kill())

@@ -82,7 +82,9 @@ def test_nobody_to_answer_is_an_error_that_names_both_ways_out(local_sagemaker, 
 
 
 def test_a_kill_on_the_worker_tells_whoever_works_on_it_to_stop(local_sagemaker, worker_of, queues):
-    waiting = worker_of(callback_reply_queue_url=queues[1]).start("Cb")
+    worker = worker_of(callback_reply_queue_url=queues[1])
+    waiting = worker.start("Cb")
+    worker.server.states["Cb"] = "failed"
 
     waiting.task.on_kill()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES, AirflowFailException, TaskDeferralError
 from airflow_sagemaker_pipelines.operators.base import PipelineStepOperator
+from airflow_sagemaker_pipelines.operators.kills import is_timeout, stop_if_abandoned
 from airflow_sagemaker_pipelines.operators.lives import first_try_age, life_of, note_told
 from airflow_sagemaker_pipelines.operators.retries import Decision, decide, retries_of
 from airflow_sagemaker_pipelines.steps.errors import FailStepError, StepError, StepRequestError
@@ -27,6 +28,8 @@ class RetriedStepOperator(PipelineStepOperator):
     """
 
     author_retries: int
+    # Kept on the class until there is something to keep.
+    _ti: Any = None
 
     @staticmethod
     def retries_for(step: Step) -> int:
@@ -35,6 +38,7 @@ class RetriedStepOperator(PipelineStepOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, or end what runs if its trigger has crashed and no retry is left to wait for it."""
+        self._ti = context["ti"]
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralError as error:
@@ -77,16 +81,25 @@ class RetriedStepOperator(PipelineStepOperator):
         raise error
 
     def _give_up(self) -> None:
-        """Stop what runs before the task fails. A refusal must not hide why it does."""
+        """Stop what runs, unless ``stop_on_kill`` is off. A refusal must not hide why the task ends."""
         from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
 
+        if not self._handle or not self.pipeline.stop_on_kill:
+            return
+        self.log.info("Stopping %s", self.runner.resource(self._handle))
         try:
-            self.on_kill()
+            self.runner.stop(self.clients, self._handle)
         except AWS_ERRORS as error:
-            self.log.warning("%s may still run: %s", self.runner.resource(self._handle or {}), error)
+            self.log.warning("%s may still run: %s", self.runner.resource(self._handle), error)
 
     def on_kill(self) -> None:
-        """Stop what the step started, unless the pipeline's ``stop_on_kill`` is off."""
-        if self._handle and self.pipeline.stop_on_kill:
-            self.log.info("Stopping %s", self.runner.resource(self._handle))
-            self.runner.stop(self.clients, self._handle)
+        """Stop what the step started if somebody has ended or cleared the task, or its time is up.
+
+        A worker that is killed for any other reason leaves it to the next try.
+        """
+        if not self._handle or not self.pipeline.stop_on_kill:
+            return
+        if is_timeout():
+            self._give_up()
+        else:
+            stop_if_abandoned(self._ti, self._give_up, self.log)

@@ -10,6 +10,7 @@ from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES, AirflowFailE
 from airflow_sagemaker_pipelines.definition import PipelineParameterError, Step, StepSelectionError
 from airflow_sagemaker_pipelines.operators.admission import Reuse, admit
 from airflow_sagemaker_pipelines.operators.capacity import capacity_trigger
+from airflow_sagemaker_pipelines.operators.kills import ABANDONED
 from airflow_sagemaker_pipelines.operators.leftovers import note_running, stop_leftovers
 from airflow_sagemaker_pipelines.operators.pinning import pin
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
@@ -39,7 +40,8 @@ class SageMakerStepOperator(RetriedStepOperator):
 
     * A retry attaches to what an earlier try started and still runs, takes over what has succeeded, and starts anew
       what failed or was stopped. Clearing the task starts anew in any case.
-    * Killing the task (mark failed, clear, stop of the run) stops what it started.
+    * Killing the task (mark failed, clear, stop of the run) stops what it started. A worker that is killed for any
+      other reason (it is taken for dead, its machine goes down) leaves it to the next try.
     * ``execution_timeout`` counts while the task waits, too; when it passes, what runs is stopped.
     * A failed try is repeated as the step's ``RetryPolicies`` say, then as often as the author's ``retries``.
     * A step with ``CacheConfig`` whose key attributes are those of an earlier run's job makes no job: that job's answer
@@ -191,7 +193,7 @@ class SageMakerStepOperator(RetriedStepOperator):
 
     def _note(self, context: Context, state: State) -> None:
         """Say what was made before waiting, for people, and for whoever must stop it."""
-        self._handle = state.handle
+        self._handle, self._ti = state.handle, context["ti"]
         if not state.handle:
             return
         if state.cache_hit is not None:
@@ -220,8 +222,11 @@ class SageMakerStepOperator(RetriedStepOperator):
             ends_task=self.may_end_in_triggerer(),
         )
         # Airflow tells neither the worker nor a trigger of a mark that comes while the one hands over to the other.
-        if state_of(context["ti"]) in ENDED:
+        present = state_of(context["ti"])
+        if present in ABANDONED:
             self._give_up()
+        # The deferral of one that was cleared is refused.
+        if present in ENDED:
             raise AirflowFailException(f"Step '{self.step.name}': somebody has ended the task")
         self.defer(trigger=trigger, method_name="resume")
         raise AssertionError("defer() does not return")

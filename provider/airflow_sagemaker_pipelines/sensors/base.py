@@ -48,7 +48,9 @@ class SageMakerSensor(BaseSensorOperator):
     :param kwargs: those of Airflow's ``BaseSensorOperator``.
     """
 
+    # Kept on the class until there is something to keep.
     _handle: Handle | None = None
+    _ti: Any = None
 
     def __init__(
         self,
@@ -97,7 +99,7 @@ class SageMakerSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Look, and wait if there is no outcome yet."""
         outcome, handle = self._first_look(self._checked_handle())
-        self._handle = handle
+        self._handle, self._ti = handle, context["ti"]
         if outcome is not None:
             return self._end(handle, outcome)
         left = self.timeout - _seconds_since_first_try(context)
@@ -130,7 +132,7 @@ class SageMakerSensor(BaseSensorOperator):
         # Airflow 3.1.0 resumes a new try with the event of the try before.
         if event.get("try_number") not in {None, context["ti"].try_number}:
             return self.execute(context)
-        self._handle = event["handle"]
+        self._handle, self._ti = event["handle"], context["ti"]
         return self._end(event["handle"], event)
 
     def _checked_handle(self) -> Handle:

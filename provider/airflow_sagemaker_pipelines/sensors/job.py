@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
@@ -18,6 +18,7 @@ from airflow_sagemaker_pipelines.links.console import (
     log_url,
 )
 from airflow_sagemaker_pipelines.operators.job_log import last_lines
+from airflow_sagemaker_pipelines.operators.kills import is_timeout, stop_if_abandoned
 from airflow_sagemaker_pipelines.sensors.base import SageMakerSensor
 from airflow_sagemaker_pipelines.steps.status import Verdict
 
@@ -138,16 +139,26 @@ class SageMakerJobSensor(SageMakerSensor):
         """Stop the job, if that is wanted. A refusal must not hide why the task fails."""
         from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS  # noqa: PLC0415
 
+        if not self.stop_on_kill:
+            return
+        self.log.info("Stopping the %s", self.resource(handle))
         try:
-            self.on_kill()
+            self._runner.stop(self._clients, handle)
         except AWS_ERRORS as error:
             self.log.warning("The %s may still run: %s", self.resource(handle), error)
 
     def on_kill(self) -> None:
-        """Stop the job, if that is wanted."""
-        if self._handle and self.stop_on_kill:
-            self.log.info("Stopping the %s", self.resource(self._handle))
-            self._runner.stop(self._clients, self._handle)
+        """Stop the job, if that is wanted, and if somebody has ended or cleared the task, or its time is up.
+
+        A worker that is killed for any other reason leaves the wait to the next try.
+        """
+        if not self._handle or not self.stop_on_kill:
+            return
+        give_up = partial(self.give_up, self._handle)
+        if is_timeout():
+            give_up()
+        else:
+            stop_if_abandoned(self._ti, give_up, self.log)
 
     @property
     def console_url(self) -> str | None:
