@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_sagemaker_pipelines.operators.lives import first_try_age, is_told, life_of, note_told
+from airflow_sagemaker_pipelines.operators.lives import failures_before, first_try_age, is_told, life_of, note_told
 
 BEGAN = datetime.now(UTC) - timedelta(hours=1)
 JOB, OTHER = {"name": "job"}, {"name": "other"}
@@ -39,6 +39,15 @@ def without_store():
 @pytest.mark.parametrize(("max_tries", "life"), [(2, 0), (None, 0), (1, 0), (3, 1), (7, 5)])
 def test_a_life_is_told_by_the_tries_before_it(max_tries, life):
     assert life_of(instance(max_tries=max_tries)) == life
+
+
+@pytest.mark.parametrize(
+    ("try_number", "max_tries", "failures"), [(1, 2, 0), (3, 2, 2), (4, 5, 0), (6, 5, 2), (2, 5, 0)]
+)
+def test_failures_count_from_the_last_clear(try_number, max_tries, failures):
+    ti = SimpleNamespace(try_number=try_number, max_tries=max_tries, task=SimpleNamespace(retries=2))
+
+    assert failures_before(ti) == failures
 
 
 def test_the_age_of_a_life_counts_from_its_own_first_try(in_life, notes):

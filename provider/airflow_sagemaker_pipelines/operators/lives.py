@@ -18,6 +18,11 @@ def life_of(ti: Any) -> int:
     return max(0, int(ti.max_tries or 0) - int(ti.task.retries or 0))
 
 
+def failures_before(ti: Any) -> int:
+    """Count the tries of a task's present life that failed before this one."""
+    return max(0, int(ti.try_number) - life_of(ti) - 1)
+
+
 def first_try_age(context: Mapping[str, Any]) -> timedelta:
     """Return the time since the first try of a task's present life began.
 

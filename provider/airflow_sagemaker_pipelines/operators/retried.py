@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES, AirflowFailException, TaskDeferralError
 from airflow_sagemaker_pipelines.operators.base import PipelineStepOperator
 from airflow_sagemaker_pipelines.operators.kills import is_timeout, stop_if_abandoned
-from airflow_sagemaker_pipelines.operators.lives import first_try_age, life_of, note_told
+from airflow_sagemaker_pipelines.operators.lives import failures_before, first_try_age, note_told
 from airflow_sagemaker_pipelines.operators.retries import Decision, decide, retries_of
 from airflow_sagemaker_pipelines.steps.errors import FailStepError, StepError, StepRequestError
 from airflow_sagemaker_pipelines.steps.status import Verdict
@@ -63,11 +63,10 @@ class RetriedStepOperator(PipelineStepOperator):
 
     def decide_retry(self, error: BaseException, context: Context) -> Decision:
         """Decide whether a failed try is followed by another one."""
-        ti = context["ti"]
         return decide(
             error,
             self.step,
-            failures=max(0, ti.try_number - life_of(ti) - 1),
+            failures=failures_before(context["ti"]),
             author_retries=self.author_retries,
             running_for=first_try_age(context),
         )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES
-from airflow_sagemaker_pipelines.operators.lives import life_of
-from airflow_sagemaker_pipelines.operators.retries import IMPLICIT_POLICY, STEP_RETRY_POLICY, Decision, decide_call
+from airflow_sagemaker_pipelines.operators.lives import failures_before
+from airflow_sagemaker_pipelines.operators.retries import IMPLICIT_POLICY, Decision, decide_call, set_retries
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -23,12 +23,8 @@ class RetriedCallsOperator(BaseOperator):
     """
 
     def __init__(self, *, author_retries: int | None = None, **kwargs: Any) -> None:
-        # Airflow makes a mapped task with None for what nobody gave.
-        if HAS_RETRY_POLICIES and kwargs.get("retry_policy") is None:
-            kwargs["retry_policy"] = STEP_RETRY_POLICY
         super().__init__(**kwargs)
-        self.author_retries = int(self.retries or 0) if author_retries is None else author_retries
-        self.retries = max(self.author_retries, self.retries_for(None))
+        self.author_retries = set_retries(self, author_retries, self.retries_for(None))
 
     @staticmethod
     def retries_for(step: Step | None) -> int:
@@ -37,6 +33,4 @@ class RetriedCallsOperator(BaseOperator):
 
     def decide_retry(self, error: BaseException, context: Context) -> Decision:
         """Decide whether a failed try is followed by another one."""
-        ti = context["ti"]
-        failures = max(0, ti.try_number - life_of(ti) - 1)
-        return decide_call(error, failures=failures, author_retries=self.author_retries)
+        return decide_call(error, failures=failures_before(context["ti"]), author_retries=self.author_retries)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_sagemaker_pipelines._compat import RetryDecision, RetryPolicy, TaskDeferralError
+from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy, TaskDeferralError
 from airflow_sagemaker_pipelines.definition import Step, StepType, policies
 from airflow_sagemaker_pipelines.definition.policies import ExceptionType
 from airflow_sagemaker_pipelines.executions.errors import PipelineCallError
 from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES, StepCallError, StepFailedError
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
 
 #: "Retried by default on every step type", exponentially from one second; AWS does not say how often.
 IMPLICIT_POLICY = policies.RetryPolicy(
@@ -162,4 +165,17 @@ class StepRetryPolicy(RetryPolicy):
         return {}
 
 
-STEP_RETRY_POLICY = StepRetryPolicy()
+_STEP_RETRY_POLICY = StepRetryPolicy()
+
+
+def set_retries(task: BaseOperator, author_retries: int | None, needed: int) -> int:
+    """Have Airflow retry a task as its ``decide_retry`` says; return how many retries the author wants.
+
+    :param author_retries: the retries that the author wants; ``None``: those that the task has.
+    :param needed: how many retries its policies may need.
+    """
+    if HAS_RETRY_POLICIES and task.retry_policy is None:
+        task.retry_policy = _STEP_RETRY_POLICY
+    wanted = int(task.retries or 0) if author_retries is None else author_retries
+    task.retries = max(wanted, needed)
+    return wanted

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES, AirflowFailException, resumes_with
+from airflow_sagemaker_pipelines._compat import AirflowFailException, resumes_with
 from airflow_sagemaker_pipelines.definition import PipelineParameterError, Step, StepSelectionError
 from airflow_sagemaker_pipelines.operators.admission import Reuse, admit
 from airflow_sagemaker_pipelines.operators.capacity import capacity_trigger
@@ -15,7 +15,7 @@ from airflow_sagemaker_pipelines.operators.leftovers import note_running, stop_l
 from airflow_sagemaker_pipelines.operators.pinning import pin
 from airflow_sagemaker_pipelines.operators.pipeline import Pipeline
 from airflow_sagemaker_pipelines.operators.retried import RetriedStepOperator
-from airflow_sagemaker_pipelines.operators.retries import STEP_RETRY_POLICY
+from airflow_sagemaker_pipelines.operators.retries import set_retries
 from airflow_sagemaker_pipelines.steps.errors import StepCallError, StepError, StepRequestError, StepTimeoutError
 from airflow_sagemaker_pipelines.steps.status import Verdict
 from airflow_sagemaker_pipelines.task_states import ENDED, state_of
@@ -77,17 +77,13 @@ class SageMakerStepOperator(RetriedStepOperator):
         author_retries: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # Airflow makes a mapped task with None for what nobody gave.
-        if HAS_RETRY_POLICIES and kwargs.get("retry_policy") is None:
-            kwargs["retry_policy"] = STEP_RETRY_POLICY
         super().__init__(**kwargs)
         self.step = step
         self.pipeline = pipeline
         self.parameters: dict[str, Any] = pipeline.templates
         self.looks_upstream = looks_upstream
         self.item = item
-        self.author_retries = int(self.retries or 0) if author_retries is None else author_retries
-        self.retries = max(self.author_retries, self.retries_for(step))
+        self.author_retries = set_retries(self, author_retries, self.retries_for(step))
 
     def _do_render_template_fields(
         self,
