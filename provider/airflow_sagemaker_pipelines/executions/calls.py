@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 
 from airflow_sagemaker_pipelines.executions.errors import PipelineCallError, PipelineRequestError
-from airflow_sagemaker_pipelines.steps.aws import AWS_ERRORS, error_code, error_message, is_transient
-from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES
+from airflow_sagemaker_pipelines.steps.aws import call_of
 
 
-@contextmanager
-def pipeline_call(operation: str, resource: str) -> Iterator[None]:
+def pipeline_call(operation: str, resource: str) -> AbstractContextManager[None]:
     """Turn what boto3 raises inside into an error of the pipeline.
 
     :param operation: AWS's name of the operation.
@@ -19,10 +17,8 @@ def pipeline_call(operation: str, resource: str) -> Iterator[None]:
     :raises PipelineCallError: for a refusal that may be over later.
     :raises PipelineRequestError: for any other.
     """
-    try:
-        yield
-    except AWS_ERRORS as error:
-        code = error_code(error)
-        cls = PipelineCallError if is_transient(error) or code in RESOURCE_LIMIT_CODES else PipelineRequestError
-        where = f"{operation} was refused with {code}" if code else f"{operation} got no answer"
-        raise cls(f"{where}: {error_message(error)}", resource=resource, code=code) from error
+    return call_of(
+        operation,
+        passing=partial(PipelineCallError, resource=resource),
+        final=partial(PipelineRequestError, resource=resource),
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 
 from botocore.exceptions import (
@@ -22,7 +23,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES, StepCallError, StepError, StepRequestError
+from airflow_sagemaker_pipelines.steps.errors import RESOURCE_LIMIT_CODES, StepCallError, StepRequestError
 from airflow_sagemaker_pipelines.steps.execution import iso_time
 
 
@@ -155,8 +156,7 @@ def input_members(clients: Clients, service: str, operation: str) -> frozenset[s
     return frozenset(shape.members)
 
 
-@contextmanager
-def aws_call(operation: str, *, step: str) -> Iterator[None]:
+def aws_call(operation: str, *, step: str) -> AbstractContextManager[None]:
     """Turn what botocore raises inside into the step's error.
 
     :param operation: AWS's name of the operation, such as ``CreateModel``.
@@ -164,17 +164,24 @@ def aws_call(operation: str, *, step: str) -> Iterator[None]:
     :raises StepCallError: for a refusal that may be over later.
     :raises StepRequestError: for any other.
     """
+    return call_of(operation, passing=partial(StepCallError, step=step), final=partial(StepRequestError, step=step))
+
+
+@contextmanager
+def call_of(operation: str, *, passing: Callable[..., Exception], final: Callable[..., Exception]) -> Iterator[None]:
+    """Turn what botocore raises inside into an error that says so.
+
+    :param operation: AWS's name of the operation.
+    :param passing: makes the error of a refusal that may be over later, out of a message and ``code``.
+    :param final: makes that of any other.
+    """
     try:
         yield
     except AWS_ERRORS as error:
-        raise _call_error(error, step=step, operation=operation) from error
-
-
-def _call_error(error: Exception, *, step: str, operation: str) -> StepError:
-    code = error_code(error)
-    cls = StepCallError if is_transient(error) or code in RESOURCE_LIMIT_CODES else StepRequestError
-    where = f"{operation} was refused with {code}" if code else f"{operation} got no answer"
-    return cls(f"{where}: {error_message(error)}", step=step, code=code)
+        code = error_code(error)
+        make = passing if is_transient(error) or code in RESOURCE_LIMIT_CODES else final
+        where = f"{operation} was refused with {code}" if code else f"{operation} got no answer"
+        raise make(f"{where}: {error_message(error)}", code=code) from error
 
 
 def to_json(value: Any) -> Any:
