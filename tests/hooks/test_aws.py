@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import pytest
 
@@ -95,6 +96,15 @@ def test_the_settings_survive_the_way_through_the_database():
     )
 
     assert AwsConnection(**json.loads(json.dumps(connection.serialize()))) == connection
+    assert pickle.loads(pickle.dumps(connection)) == connection
+
+
+def test_settings_may_come_in_any_mapping():
+    config = {"read_timeout": 7}
+    connection = AwsConnection(botocore_config=MappingProxyType(config))
+
+    assert connection.key == AwsConnection(botocore_config=config).key
+    assert json.loads(json.dumps(connection.serialize()))["botocore_config"] == config
     assert pickle.loads(pickle.dumps(connection)) == connection
 
 

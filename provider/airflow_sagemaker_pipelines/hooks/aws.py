@@ -30,6 +30,11 @@ class AwsConnection:
     verify: bool | str | None = None
     botocore_config: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        """Keep a copy of the author's mapping, of whatever type, that goes through Airflow's database."""
+        if self.botocore_config is not None:
+            object.__setattr__(self, "botocore_config", dict(self.botocore_config))
+
     def serialize(self) -> dict[str, Any]:
         """Return the settings as JSON, for a trigger."""
         return asdict(self)
