@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_sagemaker_pipelines._compat import AirflowFailException
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     from airflow_sagemaker_pipelines.executions.snapshot import Snapshot
     from airflow_sagemaker_pipelines.steps.runner import Handle
     from airflow_sagemaker_pipelines.triggers.pipeline import PipelineTrigger
+
+
+@contextmanager
+def _errors_of_aws() -> Iterator[None]:
+    """Raise AWS's own error, which the sensor judges, instead of the pipeline's."""
+    from airflow_sagemaker_pipelines.executions.errors import PipelineError  # noqa: PLC0415
+
+    try:
+        yield
+    except PipelineError as error:
+        raise (error.__cause__ or error) from None
 
 
 class _ExecutionSensor(SageMakerSensor):
@@ -39,14 +51,10 @@ class _ExecutionSensor(SageMakerSensor):
 
     def look(self, handle: Handle) -> tuple[dict[str, Any] | None, Handle]:
         """Ask AWS once."""
-        from airflow_sagemaker_pipelines.executions.errors import PipelineError  # noqa: PLC0415
         from airflow_sagemaker_pipelines.executions.snapshot import read  # noqa: PLC0415
 
-        try:
+        with _errors_of_aws():
             snapshot = read(AwsClients(self.connection), handle["name"])
-        except PipelineError as error:
-            # The sensor judges AWS's own error.
-            raise (error.__cause__ or error) from None
         return self.outcome(snapshot), handle
 
     @abstractmethod
@@ -158,12 +166,9 @@ class SageMakerPipelineStepSensor(_ExecutionSensor):
     def _check_name(self, handle: Handle) -> None:
         """Refuse a name at which the task would wait in vain, and then be skipped."""
         from airflow_sagemaker_pipelines.executions.deployment import definition_of_execution  # noqa: PLC0415
-        from airflow_sagemaker_pipelines.executions.errors import PipelineError  # noqa: PLC0415
 
-        try:
+        with _errors_of_aws():
             text = definition_of_execution(AwsClients(self.connection), handle["name"])
-        except PipelineError as error:
-            raise (error.__cause__ or error) from None
         try:
             names = load_definition(text.encode()).graph.upstreams
         except PipelineDefinitionError:
