@@ -124,7 +124,9 @@ def pipeline_dag(
         describe_steps=describe_steps,
         name=pipeline_name or _pipeline_name(dag_id),
         role_arn=role_arn,
-        connection=_connection(aws_conn_id, region_name, verify, botocore_config),
+        connection=AwsConnection(
+            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
+        ),
         poll_interval=poll_interval,
         event_queue_url=_event_queue(waiting, event_queue_url),
         stream_logs=stream_logs,
@@ -199,7 +201,9 @@ def pipeline_task_group(
             describe_steps=describe_steps,
             name=pipeline_name or _pipeline_name(group_id),
             role_arn=role_arn,
-            connection=_connection(aws_conn_id, region_name, verify, botocore_config),
+            connection=AwsConnection(
+                aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
+            ),
             poll_interval=poll_interval,
             event_queue_url=_event_queue(waiting, event_queue_url),
             stream_logs=stream_logs,
@@ -254,7 +258,9 @@ def watch_pipeline_execution(
             definition=loaded,
             name=_pipeline_name(group_id),
             start_task_id=start_task_id("sagemaker", loaded, start, prefix),
-            connection=_connection(aws_conn_id, region_name, verify, botocore_config),
+            connection=AwsConnection(
+                aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
+            ),
             poll_interval=poll_interval,
             event_queue_url=_event_queue(waiting, event_queue_url),
             stop_on_kill=stop_on_kill,
@@ -277,20 +283,6 @@ def _event_queue(waiting: str, url: str | None) -> str | None:
             "`airflow sagemaker-pipelines event-queue create` makes one"
         )
     return url
-
-
-def _connection(
-    aws_conn_id: str | None,
-    region_name: str | None,
-    verify: bool | str | None,
-    botocore_config: Mapping[str, Any] | None,
-) -> AwsConnection:
-    return AwsConnection(
-        aws_conn_id=aws_conn_id,
-        region_name=region_name,
-        verify=verify,
-        botocore_config=None if botocore_config is None else dict(botocore_config),
-    )
 
 
 def _pipeline_name(name: str) -> str:
