@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Orchestrator = Literal["airflow", "sagemaker"]
 Waiting = Literal["polling", "events"]
 
+#: What a pipeline's name cannot have.
+_UNFIT = re.compile(r"[^a-zA-Z0-9]+")
+
 
 def pipeline_dag(
     dag_id: str,
@@ -287,4 +290,4 @@ def _event_queue(waiting: str, url: str | None) -> str | None:
 
 def _pipeline_name(name: str) -> str:
     """Return a name with only the characters of a pipeline's name, ``[a-zA-Z0-9](-*[a-zA-Z0-9])*``."""
-    return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:256] or "pipeline"
+    return _UNFIT.sub("-", name).strip("-")[:256] or "pipeline"
