@@ -5,7 +5,8 @@
 The jobs, or executions and their steps, are given as pairs: a name, and the Unix time from which on it is waited for.
 
 The process is Airflow's own runner of triggers. What it would ask its supervisor, which alone knows the database, is
-answered here: which triggers to begin with, fifty at a time as a triggerer takes them up, and that XComs were stored.
+answered here: which triggers to begin with, fifty at a time as a triggerer takes them up, that XComs were stored, and
+that all tasks are deferred.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from airflow.executors.workloads.task import TaskInstanceDTO
 from airflow.jobs.triggerer_job_runner import TriggerRunner, messages
 from airflow.models.trigger import Trigger
 from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from airflow.triggers.base import BaseTrigger
 
 POLL_SECONDS = 15
@@ -199,8 +201,13 @@ class Host(TriggerRunner):
             self.lags.append((time.time(), loop.time() - before - LAG_PERIOD))
 
 
-def _answer(_message: object) -> None:
-    """Accept what a trigger sends to the supervisor, such as an XCom."""
+def _answer(message: object) -> object:
+    """Answer that all tasks are deferred; accept anything else that a trigger sends, such as an XCom."""
+    if isinstance(message, GetTaskStates):
+        return TaskStatesResult(
+            task_states={run: dict.fromkeys(message.task_ids, "deferred") for run in message.run_ids}
+        )
+    return None
 
 
 def main() -> None:
