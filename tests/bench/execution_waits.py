@@ -5,24 +5,21 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from threading import Event, Thread
 from typing import Any
 
 from airflow_sagemaker_pipelines.local.demo.processes import Components
 from tests.bench import workload
-from tests.bench.endpoint import CountingEndpoint, start_endpoint
-from tests.bench.host_process import HostProcess, Measured
+from tests.bench.endpoint import CountingEndpoint
 from tests.bench.trigger_host import POLL_SECONDS, execution_and_step
+from tests.bench.waits import WARM_UP_SECONDS, Waiting, Waits
 
-WARM_UP_SECONDS = 8.0
 #: So many executions begin in a second, lest they all end together.
 STARTS_A_SECOND = 2.0
-#: What a triggerer may take to begin, in all and for each wait.
-BEGIN_SECONDS = 120.0
+#: What a triggerer may take to begin, for each wait.
 BEGIN_SECONDS_A_WAIT = 0.1
 LIST = "sagemaker.ListPipelineExecutionSteps"
 PIPELINE = "bench"
@@ -59,21 +56,15 @@ class CallLog:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExecutionWaits:
-    """What it took to wait for some executions at once.
+class ExecutionWaits(Waits):
+    """What it took to wait for some executions at once, by their ARNs, and for their steps.
 
     :param executions: how many.
-    :param late: by what was waited for, an execution's ARN with or without a step, seconds from its end to its
-        trigger's event.
-    :param calls: the AWS calls since the first wait.
     :param calls_meanwhile: those while everybody waited and no execution was over yet.
     :param seconds: how long that was.
     """
 
     executions: int
-    measured: Measured
-    late: Mapping[str, float]
-    calls: Counter[str]
     calls_meanwhile: Counter[str]
     seconds: float
 
@@ -94,16 +85,10 @@ class ExecutionWaits:
         """Return how late the ends of all steps, or of all executions, were noticed."""
         return [late for name, late in self.late.items() if bool(execution_and_step(name)[1]) == steps]
 
-    def mean_late(self, *, steps: bool) -> float | None:
-        """Return the mean, if there are any."""
-        late = self.late_of(steps=steps)
-        return fmean(late) if late else None
 
+class WaitingForExecutions(Waiting):
+    """Triggers of one side that wait for executions.
 
-class WaitingForExecutions:
-    """Triggers of one side that wait for executions on an endpoint of their own.
-
-    :param side: ``ours`` or ``amazon``.
     :param executions: how many.
     :param seconds: of each step of the pipeline, which all begin at once.
     :param watched: whether each step has a trigger that waits for it.
@@ -119,13 +104,10 @@ class WaitingForExecutions:
         seconds: Sequence[float],
         watched: bool,
     ) -> None:
-        self._processes = processes
-        self._home = home
-        self._side = side
+        super().__init__(processes, home, side, f"{side}-executions")
         self._executions = executions
         self._seconds = seconds
         self._watched = watched
-        self._endpoint = start_endpoint(processes, home, side)
 
     def prepare(self) -> None:
         """Have the pipeline."""
@@ -141,11 +123,10 @@ class WaitingForExecutions:
         """Start the executions one after the other, then begin to wait for all of them."""
         arns = list(self._start_executions())
         # Last, lest it has ended before it is waited for.
-        waits = [self._start_execution(_WARM_UP), *(name for arn in arns for name in self._waits_of(arn))]
+        warm_up = self._start_execution(_WARM_UP)
         self._endpoint.clear_calls()
         self._calls = CallLog(self._endpoint)
-        begin = [(name, 0.0) for name in waits]
-        self._host = HostProcess(self._processes, self._home, f"{self._side}-executions", begin, self._endpoint)
+        self._begin(warm_up, [(name, 0.0) for arn in arns for name in self._waits_of(arn)])
 
     def _start_executions(self) -> Iterator[str]:
         first = time.time()
@@ -162,8 +143,8 @@ class WaitingForExecutions:
 
     def finish(self) -> ExecutionWaits:
         """Wait until every execution is over and every trigger has fired."""
-        timeout = max(self._seconds) + BEGIN_SECONDS + self._executions * len(self._seconds) * BEGIN_SECONDS_A_WAIT
-        measured = self._host.finish(timeout=timeout)
+        begin = self._executions * len(self._seconds) * BEGIN_SECONDS_A_WAIT
+        measured = self._measured(timeout=max(self._seconds) + begin)
         self._calls.end()
         arns = {execution_and_step(name)[0] for name in measured.fired}
         ends = {name: end for arn in arns for name, end in self._ends_of(arn)}
@@ -172,7 +153,7 @@ class WaitingForExecutions:
         return ExecutionWaits(
             executions=self._executions,
             measured=measured,
-            late={name: at - ends[name] for name, at in measured.fired.items()},
+            late=measured.late(ends),
             calls=calls,
             calls_meanwhile=meanwhile,
             seconds=seconds,

@@ -7,24 +7,23 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from threading import Thread
 
 from airflow_sagemaker_pipelines.local.demo.processes import Components
 from tests.bench import workload
 from tests.bench.airflow_runs import BenchAirflow, Case, bench_airflow
 from tests.bench.execution_waits import PIPELINE, ExecutionWaits, WaitingForExecutions, create_pipeline
-from tests.bench.host_process import quantile
 from tests.bench.part import Part, Table, Target, Value, ratio
 from tests.bench.trigger_host import POLL_SECONDS
+from tests.bench.waits import lag_rows, lag_target
 
 SEED = 6
 STEPS = 20
 COLUMNS = ("ours", "Amazon, deferrable", "ratio")
 START_TASK = "start-pipeline-execution"
-LAG_MS = 100.0
 #: The other side's poll is two calls.
 FEWER_CALLS = 0.6
-PHASES = {"begin": "while they begin", "wait": "while all wait", "end": "while they end"}
 
 
 def measure(*, quick: bool) -> Part:
@@ -46,7 +45,7 @@ def measure(*, quick: bool) -> Part:
         ),
         tables=[
             Table(title="waiting", columns=COLUMNS, rows=_rows(ours, theirs)),
-            Table(title="lag of the loop, p50 / p99 / max ms", columns=COLUMNS[:2], rows=_lags(ours, theirs)),
+            Table(title="lag of the loop, p50 / p99 / max ms", columns=COLUMNS[:2], rows=lag_rows(ours, theirs)),
             Table(title="a run of the DAG", columns=COLUMNS, rows=_run_rows(our_runs, their_runs)),
         ],
         targets=[
@@ -57,7 +56,7 @@ def measure(*, quick: bool) -> Part:
                 most=FEWER_CALLS,
                 counted=True,
             ),
-            Target(name="lag of the loop, p99, ours, ms", value=quantile(ours.measured.lags, 0.99) * 1000, most=LAG_MS),
+            lag_target(ours),
             Target(
                 name="task processes that wait, a run, ours",
                 value=our_runs.processes - our_runs.processes_that_start,
@@ -102,9 +101,9 @@ def _rows(ours: ExecutionWaits, theirs: ExecutionWaits) -> dict[str, Sequence[Va
         "AWS calls in all, an execution": _compared(
             _each(ours, ours.calls.total()), _each(theirs, theirs.calls.total())
         ),
-        "a step's end noticed after, mean s": (ours.mean_late(steps=True), None, None),
+        "a step's end noticed after, mean s": (fmean(ours.late_of(steps=True)), None, None),
         "an execution's end noticed after, mean s": _compared(
-            ours.mean_late(steps=False) or 0.0, theirs.mean_late(steps=False) or 0.0
+            fmean(ours.late_of(steps=False)), fmean(theirs.late_of(steps=False))
         ),
         "an execution's end noticed after, most s": _compared(
             max(ours.late_of(steps=False)), max(theirs.late_of(steps=False))
@@ -124,16 +123,6 @@ def _each(waits: ExecutionWaits, figure: float) -> float:
 
 def _compared(ours: float, theirs: float) -> Sequence[Value]:
     return ours, theirs, ratio(ours, theirs)
-
-
-def _lags(*sides: ExecutionWaits) -> dict[str, Sequence[Value]]:
-    return {
-        words: [
-            " / ".join(f"{quantile(side.measured.lags, part, phase) * 1000:.0f}" for part in (0.5, 0.99, 1.0))
-            for side in sides
-        ]
-        for phase, words in ((None, "in all"), *PHASES.items())
-    }
 
 
 # --- on a real Airflow

@@ -36,6 +36,22 @@ class Measured:
     memory: float
     cpu: float
 
+    def late(self, ends: Mapping[str, float]) -> dict[str, float]:
+        """Return how many seconds after the end of what was waited for each trigger had its event.
+
+        :param ends: by what is waited for, when it ended, as Unix times.
+        """
+        return {name: at - ends[name] for name, at in self.fired.items()}
+
+    def lag(self, part: float, phase: str | None = None) -> float:
+        """Return a quantile of the loop's lag.
+
+        :param part: from 0 to 1.
+        :param phase: ``begin``, ``wait`` or ``end``; by default all the time.
+        """
+        chosen = sorted(self.lags[phase] if phase else [lag for lags in self.lags.values() for lag in lags])
+        return chosen[min(len(chosen) - 1, int(part * len(chosen)))]
+
 
 class HostProcess:
     """Triggers that wait in a process of their own.
@@ -92,13 +108,3 @@ def _measured(result: Mapping[str, Any], warm_up: str) -> Measured:
 def uncoordinated(lag: float) -> list[float]:
     """Return the lags that would have been seen, had the loop's being late not kept anybody from looking."""
     return [lag - step * LAG_PERIOD for step in range(max(1, int(lag / LAG_PERIOD)))]
-
-
-def quantile(lags: Mapping[str, Sequence[float]], part: float, phase: str | None = None) -> float:
-    """Return a quantile of the loop's lag.
-
-    :param part: from 0 to 1.
-    :param phase: ``begin``, ``wait`` or ``end``; by default all the time.
-    """
-    chosen = sorted(lags[phase] if phase else [lag for lags in lags.values() for lag in lags])
-    return chosen[min(len(chosen) - 1, int(part * len(chosen)))]

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from tests.bench.host_process import uncoordinated
+from tests.bench.host_process import Measured, uncoordinated
+from tests.bench.job_waits import JobWaits
 from tests.bench.part import Part, Table, Target, shown
 from tests.bench.run import PAGE, PARTS, write_section
-from tests.bench.waits import Waits
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,9 @@ def test_the_page_has_a_place_for_every_part():
 
 def test_calls_while_waiting_are_all_but_the_one_that_tells_of_the_end_of_each_job():
     calls = {"sagemaker.ListTrainingJobs": 5, "sagemaker.DescribeTrainingJob": 12}
-    waits = Waits(late=[1.0] * 10, lags={}, memory=0.0, cpu=0.0, calls=Counter(calls))
+    measured = Measured(fired={}, warm=0.0, all_wait=0.0, lags={}, memory=0.0, cpu=0.0)
+    late = {f"job {number}": 1.0 for number in range(10)}
+    waits = JobWaits(measured=measured, late=late, calls=Counter(calls))
 
     assert waits.calls_while_waiting == 7
 

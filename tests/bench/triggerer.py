@@ -7,15 +7,14 @@ import tempfile
 from pathlib import Path
 
 from airflow_sagemaker_pipelines.local.demo.processes import Components
-from tests.bench.part import Part, Table, Target, Value
+from tests.bench.job_waits import JobWaits, WaitingForJobs
+from tests.bench.part import Part, Table, Value
 from tests.bench.trigger_host import AT_A_TIME
-from tests.bench.waits import Waiting, Waits
+from tests.bench.waits import lag_rows, lag_target
 
 SEED = 5
 #: The jobs end in so many seconds.
 END_SECONDS = 60.0
-LAG_MS = 100.0
-PHASES = {"begin": "while they begin", "wait": "while all wait", "end": "while they end"}
 
 
 def measure(*, quick: bool) -> Part:
@@ -28,7 +27,7 @@ def measure(*, quick: bool) -> Part:
         shortest = 30.0 if quick else 120.0 + 1.5 * count / AT_A_TIME
         lengths = [shortest + draw.uniform(0, END_SECONDS) for _ in range(count)]
         with tempfile.TemporaryDirectory(prefix="bench-") as home, Components(Path(home) / "logs") as processes:
-            waiting = Waiting(processes, Path(home), side, lengths)
+            waiting = WaitingForJobs(processes, Path(home), side, lengths)
             waiting.start()
             results[side] = waiting.finish()
     ours = results["ours"]
@@ -46,20 +45,16 @@ def measure(*, quick: bool) -> Part:
                 rows=_rows(ours, results["amazon"]),
             )
         ],
-        targets=[Target(name="lag of the loop, p99, ours, ms", value=ours.lag(0.99) * 1000, most=LAG_MS)],
+        targets=[lag_target(ours)],
     )
 
 
-def _rows(*sides: Waits) -> dict[str, list[Value]]:
+def _rows(*sides: JobWaits) -> dict[str, list[Value]]:
     rows: dict[str, list[Value]] = {
         "memory a wait, kB": [waits.memory / 1024 for waits in sides],
-        "CPU a wait, ms": [waits.cpu / len(waits.late) * 1000 for waits in sides],
+        "CPU a wait, ms": [waits.measured.cpu / len(waits.late) * 1000 for waits in sides],
         "noticed after, mean s": [waits.mean_late for waits in sides],
-        "noticed after, most s": [max(waits.late) for waits in sides],
+        "noticed after, most s": [max(waits.late.values()) for waits in sides],
         "AWS calls": [waits.calls.total() for waits in sides],
     }
-    for phase, words in ((None, "in all"), *PHASES.items()):
-        rows[f"lag p50 / p99 / max {words}, ms"] = [
-            " / ".join(f"{waits.lag(part, phase) * 1000:.0f}" for part in (0.5, 0.99, 1.0)) for waits in sides
-        ]
-    return rows
+    return rows | {f"lag p50 / p99 / max {words}, ms": lags for words, lags in lag_rows(*sides).items()}

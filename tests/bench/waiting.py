@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 from airflow_sagemaker_pipelines.local.demo.processes import Components
+from tests.bench.job_waits import STEPS, WaitingForJobs
 from tests.bench.part import Part, Table, Target, Value, ratio
 from tests.bench.trigger_host import POLL_SECONDS
-from tests.bench.waits import STEPS, Waiting
 
 SEED = 4
 SIDES = ("ours", "amazon")
@@ -24,7 +24,7 @@ def measure(*, quick: bool) -> Part:
     # They end at all times between two polls.
     lengths = [seconds + draw.uniform(0, POLL_SECONDS) for _ in range(jobs)]
     with tempfile.TemporaryDirectory(prefix="bench-") as home, Components(Path(home) / "logs") as processes:
-        waiting = [Waiting(processes, Path(home), side, lengths, a_second=JOBS_A_SECOND) for side in SIDES]
+        waiting = [WaitingForJobs(processes, Path(home), side, lengths, a_second=JOBS_A_SECOND) for side in SIDES]
         for side in waiting:
             side.start()
         ours, theirs = [side.finish() for side in waiting]
@@ -32,8 +32,8 @@ def measure(*, quick: bool) -> Part:
         "AWS calls while waiting": lambda waits: waits.calls_while_waiting,
         "all AWS calls": lambda waits: waits.calls.total(),
         "noticed after, mean s": lambda waits: waits.mean_late,
-        "noticed after, most s": lambda waits: max(waits.late),
-        "CPU of the triggerer, s": lambda waits: waits.cpu,
+        "noticed after, most s": lambda waits: max(waits.late.values()),
+        "CPU of the triggerer, s": lambda waits: waits.measured.cpu,
     }
     rows: dict[str, list[Value]] = {
         name: [figure(ours), figure(theirs), ratio(figure(ours), figure(theirs))] for name, figure in figures.items()

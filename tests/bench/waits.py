@@ -1,134 +1,79 @@
-"""Many waits in one triggerer: makes the jobs, runs the triggers, and reads what came of it."""
+"""Many waits at once in one triggerer, whatever is waited for."""
 
 from __future__ import annotations
 
-import random
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from threading import Thread
 
 from airflow_sagemaker_pipelines.local.demo.processes import Components
-from tests.bench import workload
-from tests.bench.endpoint import DESCRIBE, job_times, start_endpoint
-from tests.bench.host_process import HostProcess, quantile
+from tests.bench.endpoint import start_endpoint
+from tests.bench.host_process import HostProcess, Measured
+from tests.bench.part import Target, Value
 
+#: What the wait that warms up waits for takes so long.
 WARM_UP_SECONDS = 8.0
-#: The jobs are those of runs of a pipeline of so many steps.
-STEPS = 10
-#: What a triggerer may take to begin, in all and for each wait.
+#: What a triggerer may take to begin.
 BEGIN_SECONDS = 120.0
-BEGIN_SECONDS_A_JOB = 0.5
-#: How long it takes until the triggers can begin, and from a job's creation to its task's trigger.
-HEAD_START_SECONDS = 30.0
-JOB_TO_WAIT_SECONDS = 2.0
-CREATE = "sagemaker.CreateTrainingJob"
-_WARM_UP_JOB = "pipelines-abcdefghijkl-Warm-0123456789"
+LAG_MS = 100.0
+PHASES = {"begin": "while they begin", "wait": "while all wait", "end": "while they end"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waits:
-    """What it took to wait for some jobs at once.
+    """What it took to wait at once.
 
-    :param late: seconds from the end of a job to its trigger's event.
-    :param lags: seconds by which the event loop was late, one for each 20 ms.
-    :param memory: bytes of the process for each wait.
-    :param cpu: seconds of the process.
-    :param calls: the AWS calls since the first wait, without those that make the jobs.
+    :param measured: in the triggerer.
+    :param late: by what was waited for, seconds from its end to its trigger's event.
+    :param calls: the AWS calls since the first wait, without those that make what is waited for.
     """
 
-    late: Sequence[float]
-    lags: Mapping[str, Sequence[float]]
-    memory: float
-    cpu: float
+    measured: Measured
+    late: Mapping[str, float]
     calls: Counter[str]
-
-    @property
-    def calls_while_waiting(self) -> int:
-        """The calls except for one Describe for each job, which tells that it has ended."""
-        return self.calls.total() - min(len(self.late), self.calls[DESCRIBE])
-
-    @property
-    def mean_late(self) -> float:
-        """The mean."""
-        return fmean(self.late)
-
-    def lag(self, part: float, phase: str | None = None) -> float:
-        """Return a quantile of the loop's lag.
-
-        :param part: from 0 to 1.
-        :param phase: ``begin``, ``wait`` or ``end``; by default all the time.
-        """
-        return quantile(self.lags, part, phase)
 
 
 class Waiting:
     """Triggers of one side that wait on an endpoint of their own.
 
-    :param seconds: of each job.
-    :param a_second: how many jobs are made and begin to be waited for in a second, as if tasks did so; by default
-        they are all there from the beginning.
+    :param side: ``ours`` or ``amazon``.
+    :param triggers: which of that side's, if not those that wait for jobs.
     """
 
-    def __init__(
-        self, processes: Components, home: Path, side: str, seconds: Sequence[float], a_second: float | None = None
-    ) -> None:
-        self._side = side
-        self._home = home
-        self._seconds = seconds
-        self._a_second = a_second
+    def __init__(self, processes: Components, home: Path, side: str, triggers: str | None = None) -> None:
         self._processes = processes
+        self._home = home
+        self._triggers = triggers or side
         self._endpoint = start_endpoint(processes, home, side)
-        self._jobs = [_job_name(index) for index in range(len(seconds))]
 
-    def start(self) -> None:
-        """Make the jobs, and begin to wait."""
-        rules = [{"kind": "Training", "name": "Warm", "duration": WARM_UP_SECONDS}]
-        rules += [{"kind": "Training", "duration": seconds, "times": 1} for seconds in self._seconds]
-        self._endpoint.prepare(rules)
-        if self._a_second is None:
-            begins = [time.time()] * len(self._jobs)
-            self._create(begins)
-            self._start_host(begins)
-        else:
-            first = time.time() + HEAD_START_SECONDS
-            begins = [first + index / self._a_second for index in range(len(self._jobs))]
-            self._start_host([begin + JOB_TO_WAIT_SECONDS for begin in begins])
-            Thread(target=self._create, args=(begins,), daemon=True).start()
+    def _begin(self, warm_up: str, waits: Sequence[tuple[str, float]]) -> None:
+        """Begin to wait.
 
-    def _create(self, begins: Sequence[float]) -> None:
-        sagemaker = self._endpoint.sagemaker()
-        for job, begin in zip(self._jobs, begins, strict=True):
-            time.sleep(max(0.0, begin - time.time()))
-            sagemaker.create_training_job(TrainingJobName=job, **workload.training_request())
+        :param warm_up: what the trigger that warms up waits for.
+        :param waits: what the others wait for, and the Unix time from which on.
+        """
+        begin = [(warm_up, 0.0), *waits]
+        self._host = HostProcess(self._processes, self._home, self._triggers, begin, self._endpoint)
 
-    def _start_host(self, begins: Sequence[float]) -> None:
-        # Last, lest it has ended before it is waited for.
-        self._endpoint.sagemaker().create_training_job(TrainingJobName=_WARM_UP_JOB, **workload.training_request())
-        waits = [(_WARM_UP_JOB, 0.0), *zip(self._jobs, begins, strict=True)]
-        self._host = HostProcess(self._processes, self._home, self._side, waits, self._endpoint)
+    def _measured(self, *, timeout: float) -> Measured:
+        """Wait until every trigger has fired.
 
-    def finish(self) -> Waits:
-        """Wait until every job has ended and its trigger has fired."""
-        pacing = len(self._seconds) / self._a_second if self._a_second else 0.0
-        timeout = pacing + max(self._seconds) + BEGIN_SECONDS + len(self._seconds) * BEGIN_SECONDS_A_JOB
-        measured = self._host.finish(timeout=timeout)
-        calls = self._endpoint.calls()
-        del calls[CREATE]
-        ends = {job: end for job, (_, end) in job_times(self._endpoint).items()}
-        return Waits(
-            late=[at - ends[job] for job, at in measured.fired.items()],
-            lags=measured.lags,
-            memory=measured.memory / len(measured.fired),
-            cpu=measured.cpu,
-            calls=calls,
-        )
+        :param timeout: the seconds that it may take from the triggerer's beginning.
+        """
+        return self._host.finish(timeout=BEGIN_SECONDS + timeout)
 
 
-def _job_name(index: int) -> str:
-    """Return a name like those of this package's jobs; no two runs have the same beginning."""
-    run, step = divmod(index, STEPS)
-    return f"pipelines-{random.Random(run).randrange(36**8):012d}-{workload.step_name(step)}-{index:010d}"
+def lag_rows(*sides: Waits) -> dict[str, list[Value]]:
+    """Return by how many milliseconds the loops were late, in all and by phase: the median, p99 and the most."""
+    return {
+        words: [
+            " / ".join(f"{side.measured.lag(part, phase) * 1000:.0f}" for part in (0.5, 0.99, 1.0)) for side in sides
+        ]
+        for phase, words in ((None, "in all"), *PHASES.items())
+    }
+
+
+def lag_target(ours: Waits) -> Target:
+    """Return what our loop's lag may be."""
+    return Target(name="lag of the loop, p99, ours, ms", value=ours.measured.lag(0.99) * 1000, most=LAG_MS)
