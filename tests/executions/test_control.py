@@ -477,6 +477,17 @@ def test_stopping_a_step_stops_its_job_and_nothing_else(local_sagemaker, clients
     assert "sagemaker.StopPipelineExecution" not in local_sagemaker.calls()
 
 
+def test_stopping_a_step_with_its_execution_stops_the_execution_as_a_whole(local_sagemaker, clients):
+    local_sagemaker.rule(duration=3600, times=2)
+    arn = begin(local_sagemaker, training("Train"), processing("Beside"))
+    running(local_sagemaker, arn, "Train", "Beside")
+
+    control.stop_step(clients, arn, StepKey(step="Train"), with_execution=True)
+
+    assert status(local_sagemaker, ended(local_sagemaker, arn)) == "Stopped"
+    assert states(local_sagemaker, arn) == {"Train": "Stopped", "Beside": "Stopped"}
+
+
 def test_stopping_a_callback_step_answers_it(local_sagemaker, clients):
     local_sagemaker.rule(kind="Processing", duration=3600)
     arn = begin(local_sagemaker, callback(local_sagemaker), processing("Beside"))

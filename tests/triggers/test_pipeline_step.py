@@ -395,6 +395,15 @@ def test_marking_the_task_as_failed_stops_the_steps_job_only(local_sagemaker, lo
     assert "sagemaker.StopPipelineExecution" not in local_sagemaker.calls()
 
 
+def test_failing_the_run_stops_the_execution_as_a_whole(local_sagemaker, long_execution, run_server):
+    run_server.states["Train"], run_server.run_state = "failed", "failed"
+
+    killed(of_run(trigger_of(long_execution)))
+
+    wait(lambda: status(local_sagemaker, long_execution) == "Stopped")
+    assert states(local_sagemaker, long_execution) == {"Train": "Stopped", "Beside": "Stopped"}
+
+
 @pytest.mark.parametrize("state", [None, "deferred", "scheduled", "queued", "running", "restarting", "success"])
 def test_a_task_that_goes_on_or_was_marked_as_success_leaves_the_job(
     local_sagemaker, long_execution, run_server, state

@@ -227,14 +227,20 @@ def _answer_callback(clients: Clients, step: StepRecord, reason: str) -> None:
         raise PipelineCallError(error.message, resource=step.name, code=error.code) from error
 
 
-def stop_step(clients: Clients, arn: str, key: StepKey) -> None:
+def stop_step(clients: Clients, arn: str, key: StepKey, *, with_execution: bool = False) -> None:
     """Stop what one step of an execution runs, and nothing else of it.
 
     A running Callback step is answered as failed. What SageMaker runs otherwise, such as a Lambda function, cannot be
     stopped by itself.
+
+    :param with_execution: whether the step runs no more because its execution is to end: then this is stopped as a
+        whole. Stopped step by step, it would come to be ``Failed``.
     """
     step = key.find(Snapshot(steps=read_steps(clients, arn), verdict=Verdict.RUNNING, status="Executing"))
     if step is None or step.verdict.is_final:
+        return
+    if with_execution:
+        stop(clients, arn)
         return
     _answer_callback(clients, step, "The step's task was ended in Airflow")
     resource = resource_of(step)

@@ -11,7 +11,7 @@ from airflow.triggers.base import TaskSkippedEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.execution_notes import SeenEnd
 from airflow_sagemaker_pipelines.hooks.aws import shared_clients
-from airflow_sagemaker_pipelines.task_states import GIVEN_UP, state_of
+from airflow_sagemaker_pipelines.task_states import ENDED, GIVEN_UP, dag_run_state, state_of
 from airflow_sagemaker_pipelines.triggers import pace
 from airflow_sagemaker_pipelines.triggers.kills import stop_at_last
 from airflow_sagemaker_pipelines.triggers.pipeline import AGAIN, PipelineTrigger
@@ -34,7 +34,7 @@ class PipelineStepTrigger(PipelineTrigger):
 
     The event is ``{"verdict": …, "reason": …, "entry": {…}, "execution_arn": …}`` with the entry of
     ListPipelineExecutionSteps, or ``{"again": True}`` if a worker has to decide what this try does. A kill of the
-    task (marked failed) stops the step's job, and nothing else.
+    task (marked failed) stops the step's job, and nothing else; that of the run stops the execution.
 
     :param step: the step's name.
     :param loop: the loop in whose body it is.
@@ -190,7 +190,10 @@ class PipelineStepTrigger(PipelineTrigger):
 
     async def _stop(self) -> None:
         ti = self.task_instance
-        if ti is None or await in_thread(partial(state_of, ti)) not in GIVEN_UP:
+        if ti is None:
+            return
+        state, run = await in_thread(lambda: (state_of(ti), dag_run_state(ti)))
+        if state not in GIVEN_UP:
             # Another triggerer waits for it; or it was cleared, and the next try decides; or it was marked as a
             # success, and SageMaker still needs the job.
             return
@@ -199,7 +202,7 @@ class PipelineStepTrigger(PipelineTrigger):
         clients = shared_clients(self.connection)
         from airflow_sagemaker_pipelines.executions.control import stop_step  # noqa: PLC0415
 
-        stop = partial(stop_step, clients, execution.arn, self.key)
+        stop = partial(stop_step, clients, execution.arn, self.key, with_execution=run in ENDED)
         await stop_at_last(stop, f"step '{self.step}'", self.log)
 
 
