@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -155,14 +156,16 @@ def _make_functions(endpoint: Any, corpus: Corpus, region: str) -> None:
         with zipfile.ZipFile(archive, "w") as zipped:
             zipped.writestr("code.py", f"def handler(event, context):\n    return {outputs!r}\n")
         name = arn.rpartition(":")[2]
-        client.create_function(
-            FunctionName=name,
-            Runtime="python3.11",
-            Role=f"arn:aws:iam::{ACCOUNT}:role/lambda",
-            Handler="code.handler",
-            Timeout=30,
-            Code={"ZipFile": archive.getvalue()},
-        )
+        # Another definition may have made one of the same name.
+        with suppress(client.exceptions.ResourceConflictException):
+            client.create_function(
+                FunctionName=name,
+                Runtime="python3.11",
+                Role=f"arn:aws:iam::{ACCOUNT}:role/lambda",
+                Handler="code.handler",
+                Timeout=30,
+                Code={"ZipFile": archive.getvalue()},
+            )
         # The function is of the definition's account, whichever that is.
         backend = lambda_backends[ACCOUNT][region]
         backend._lambdas._arns[arn] = backend.get_function(name)

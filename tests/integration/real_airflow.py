@@ -21,6 +21,17 @@ from airflow_sagemaker_pipelines.local.demo.processes import Component, Componen
 
 DAGS = Path(__file__).parent / "dags"
 ENDED = frozenset({"success", "failed"})
+#: Airflow imports this in every process. LocalExecutor forks its workers from the scheduler, which then has what takes
+#: a task most of its first second.
+LOCAL_SETTINGS = """
+import airflow.providers.amazon.aws.hooks.base_aws
+import airflow_sagemaker_pipelines.operators.pipeline_run
+import airflow_sagemaker_pipelines.operators.run
+import airflow_sagemaker_pipelines.operators.tries
+from airflow_sagemaker_pipelines.steps.registry import runners
+
+runners()
+"""
 
 
 class Api(AirflowApi):
@@ -143,24 +154,42 @@ class DagsTest:
         return tail(self.component.log, 60)
 
 
+def import_early(home: Path, *modules: str) -> None:
+    """Have the processes of an Airflow, before it is started, import what tasks need.
+
+    :param modules: what they need besides this package.
+    """
+    config = home / "airflow" / "config"
+    config.mkdir(parents=True)
+    imports = "".join(f"import {module}\n" for module in modules)
+    (config / "airflow_local_settings.py").write_text(f"{LOCAL_SETTINGS}{imports}")
+
+
 @contextmanager
 def real_airflow(
-    home: Path, *, rules: list[dict[str, Any]], settings: Mapping[str, str] | None = None
+    home: Path,
+    *,
+    rules: list[dict[str, Any]],
+    settings: Mapping[str, str] | None = None,
+    dags: Path = DAGS,
+    endpoint_url: str | None = None,
 ) -> Iterator[RealAirflow]:
     """Start everything, and stop it in the end.
 
     :param rules: for the endpoint's jobs.
     :param settings: more of Airflow's, such as ``DATABASE__SQL_ALCHEMY_CONN``.
+    :param dags: the folder of the DAG files.
+    :param endpoint_url: an endpoint that runs already; by default one is started.
     """
     # A package that is found by PYTHONPATH is found from other working directories, too.
     path = os.pathsep.join(str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(":") if entry)
     interrupts = Interrupts()
     with Components(home / "logs") as components:
-        endpoint = _start_endpoint(components, interrupts, home)
+        endpoint = Endpoint(endpoint_url) if endpoint_url else _start_endpoint(components, interrupts, home)
         _ask(f"{endpoint.url}/_local/rules", rules)
         endpoint.s3().create_bucket(Bucket="lake")
         port = free_port()
-        env = airflow_environment(home, DAGS, port, endpoint.url) | ({"PYTHONPATH": path} if path else {})
+        env = airflow_environment(home, dags, port, endpoint.url) | ({"PYTHONPATH": path} if path else {})
         env |= {f"AIRFLOW__{name}": value for name, value in (settings or {}).items()}
         started = start_airflow(components, interrupts, home, env, port)
         api = Api(started.url)

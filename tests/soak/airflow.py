@@ -21,7 +21,7 @@ import psutil
 from airflow_sagemaker_pipelines.local.demo.airflow import airflow_environment, free_port, start_airflow
 from airflow_sagemaker_pipelines.local.demo.interrupts import Interrupts
 from airflow_sagemaker_pipelines.local.demo.processes import Component, Components, python
-from tests.integration.real_airflow import Api
+from tests.integration.real_airflow import Api, import_early
 from tests.postgres import postgres
 from tests.soak.pipelines import VARIANTS, Scenario
 
@@ -47,18 +47,6 @@ from tests.soak import pipelines
 
 dag = pipelines.dag({name!r}, {variant!r}, {queue_url!r})
 '''
-#: Airflow imports this in every process. LocalExecutor forks its workers from the scheduler, which then has what takes
-#: a task most of its first second.
-LOCAL_SETTINGS = """
-import airflow.providers.amazon.aws.hooks.base_aws
-import airflow_sagemaker_pipelines.operators.pipeline_run
-import airflow_sagemaker_pipelines.operators.run
-import airflow_sagemaker_pipelines.operators.tries
-from airflow_sagemaker_pipelines.steps.registry import runners
-import tests.soak.pipelines
-
-runners()
-"""
 _ROLES = {"scheduler": "worker", "triggerer": "triggerer", "triggerer 2": "triggerer"}
 _PATIENCE = 60.0
 _T = TypeVar("_T")
@@ -160,10 +148,9 @@ class SoakAirflow:
 def soak_airflow(home: Path, endpoint_url: str, queue_url: str, scenarios: Iterable[Scenario]) -> Iterator[SoakAirflow]:
     """Start Airflow with the DAGs of the scenarios."""
     interrupts = Interrupts()
-    dags, config = home / "dags", home / "airflow" / "config"
+    dags = home / "dags"
     dags.mkdir(parents=True)
-    config.mkdir(parents=True)
-    (config / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
+    import_early(home, "tests.soak.pipelines")
     dag_ids = []
     for scenario in scenarios:
         for variant in VARIANTS:
