@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import pytest
 from airflow.triggers.base import TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
+from airflow_sagemaker_pipelines.executions.snapshot import StepRecord
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
 from airflow_sagemaker_pipelines.triggers import kills, pipeline
 from airflow_sagemaker_pipelines.triggers.pipeline import AGAIN
@@ -393,6 +395,24 @@ def test_marking_the_task_as_failed_stops_the_steps_job_only(local_sagemaker, lo
     wait(lambda: states(local_sagemaker, long_execution)["Train"] == "Stopped")
     assert states(local_sagemaker, long_execution)["Beside"] == "Executing"
     assert "sagemaker.StopPipelineExecution" not in local_sagemaker.calls()
+
+
+def test_what_runs_is_told_once_even_if_no_link_leads_to_it(run_server, caplog):
+    trigger = of_run(trigger_of(UNKNOWN))
+    trigger._log = logging.getLogger("trigger")
+    metadata = {"EMRServerless": {"ApplicationId": "app", "JobRunId": "run", "JobRunName": "Spark"}}
+    record = StepRecord({"StepName": "Train", "StepStatus": "Executing", "Metadata": metadata})
+
+    async def look_twice():
+        await trigger._show(record)
+        await trigger._show(record)
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(look_twice())
+
+    assert [line for line in caplog.messages if "runs as" in line] == [
+        "Step 'Train' runs as EMR Serverless job run run on application app"
+    ]
 
 
 def test_failing_the_run_stops_the_execution_as_a_whole(local_sagemaker, long_execution, run_server):

@@ -125,7 +125,7 @@ class PipelineStepTrigger(PipelineTrigger):
         if self._is_shown:
             return
         found = await in_thread(partial(self._to_show, record))
-        if not found:
+        if found is None:
             return
         self._is_shown = True
         try:
@@ -133,16 +133,20 @@ class PipelineStepTrigger(PipelineTrigger):
         except Exception as error:  # noqa: BLE001 - the step itself is not concerned
             self.log.warning("The links to what the step has made could not be left in XCom: %s", error)
 
-    def _to_show(self, record: StepRecord) -> dict[str, Any]:
+    def _to_show(self, record: StepRecord) -> dict[str, Any] | None:
+        """Return what XCom is to have, by key; ``None`` as long as SageMaker does not tell what the step has made."""
         from airflow_sagemaker_pipelines.executions.resources import resource_of  # noqa: PLC0415
         from airflow_sagemaker_pipelines.links.console import links_of  # noqa: PLC0415
         from airflow_sagemaker_pipelines.steps.registry import runner_of  # noqa: PLC0415
 
+        resource = resource_of(record)
+        if resource is None and not record.cache_source:
+            return None
         found: dict[str, Any] = {}
         if record.cache_source:
             self.log.info("Step '%s' was found in the cache of %s", self.step, record.cache_source)
             found[CACHE_HIT_KEY] = {"source_execution": record.cache_source}
-        if (resource := resource_of(record)) is not None:
+        if resource is not None:
             kind, handle = resource
             self.log.info("Step '%s' runs as %s", self.step, runner_of(kind).resource(handle))
             found |= links_of(runner_of(kind), handle, shared_clients(self.connection).region_name)
