@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import gc
-import hashlib
 import json
 import os
 import re
@@ -204,7 +203,6 @@ def _read_document(node: Any, overridden_steps: Collection[str]) -> PipelineDefi
         graph=graph,
         experiment_config=experiment,
         mlflow_config=mlflow,
-        digest=hashlib.sha256(msgspec.json.encode(node, order="sorted")).hexdigest(),
         source=msgspec.json.encode(node).decode(),
     )
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import msgspec
 
 from airflow_sagemaker_pipelines.definition.expressions import Value, empty
 from airflow_sagemaker_pipelines.definition.graph import Graph, upstreams
@@ -30,7 +34,7 @@ class MlflowConfig:
     experiment_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PipelineDefinition:
     """What a pipeline says."""
 
@@ -47,10 +51,14 @@ class PipelineDefinition:
     experiment_config: ExperimentConfig | None = None
     """``None`` when absent or null: no experiment."""
     mlflow_config: MlflowConfig | None = None
-    digest: str
-    """SHA-256 of the definition in canonical JSON; equal definitions have equal digests whatever their layout."""
-    source: str = field(default="", repr=False, compare=False)
+    source: str = field(repr=False, compare=False)
     """The definition's own JSON, compact; what is deployed."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the definition in canonical JSON; equal definitions have equal digests whatever their layout."""
+        canonical = msgspec.json.encode(msgspec.json.decode(self.source), order="sorted")
+        return hashlib.sha256(canonical).hexdigest()
 
     def body_upstreams(self, loop: ForEachStep) -> Mapping[str, tuple[str, ...]]:
         """Return, for each step of a loop's body, those of the body that it waits for."""
