@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 from botocore.exceptions import ClientError
@@ -23,6 +24,8 @@ from tests.soak.watched_plan import WatchedRun
 
 #: Seconds after which nobody stops a job any more that was to be stopped.
 _STOPPED_WITHIN = 90.0
+#: Seconds since its last sign of life for which a triggerer, which gives one every two, is taken to live.
+_ALIVE_WITHIN = 4.0
 _CALM = frozenset({"success", "skipped", "deferred"})
 
 
@@ -75,7 +78,7 @@ class Interferer:
     def _interfere(self, run: Run, step: str, outcome: Outcome) -> None:
         api, heard_by = self._api, run.awaited_task if isinstance(run, WatchedRun) else step
         task = api.task_instance(run.dag_id, run.run_id, heard_by)
-        if task["state"] not in _states(run, outcome):
+        if task["state"] not in _states(run, outcome) or not _is_held(task):
             return
         # Airflow does not clear a task that it is about to begin, because the one before it has succeeded.
         if outcome is Outcome.IS_REDONE and not self._is_calm(run):
@@ -124,6 +127,19 @@ def _is_time(job: Job, run: Run, outcome: Outcome, state: str) -> bool:
     if outcome is Outcome.IS_REDONE:
         return job.end is End.WANTED and time.time() >= job.record["ended"] + run.delay
     return job.end is End.RUNS and time.time() >= job.record["created"] + run.delay
+
+
+def _is_held(task: Mapping[str, Any]) -> bool:
+    """Whether there is a process to hear what is done to a task: a deferred one's trigger is held by a live triggerer.
+
+    That Airflow tells nobody of a mark while there is none is known, and shows nothing about those who are told.
+    """
+    if task["state"] != "deferred":
+        return True
+    triggerer = task.get("triggerer_job")
+    if triggerer is None:
+        return False
+    return time.time() - datetime.fromisoformat(triggerer["latest_heartbeat"]).timestamp() < _ALIVE_WITHIN
 
 
 def _states(run: Run, outcome: Outcome) -> frozenset[str]:
