@@ -14,7 +14,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_sagemaker_pipelines.execution_notes import Notes, RunExecution
 from airflow_sagemaker_pipelines.hooks.aws import AwsConnection
-from airflow_sagemaker_pipelines.task_states import ENDED, state_of
+from airflow_sagemaker_pipelines.task_states import ENDED, GIVEN_UP, dag_run_state, state_of
 from airflow_sagemaker_pipelines.triggers.ending import EndingTrigger
 from airflow_sagemaker_pipelines.triggers.execution_watch import ExecutionWatch
 from airflow_sagemaker_pipelines.triggers.kills import prepare_for_kills
@@ -190,3 +190,33 @@ class PipelineTrigger(EndingTrigger):
                     if (found := await look(snapshot)) is not None:
                         return found
         raise RuntimeError("the looks have ended before what they look for")
+
+    async def _stop(self) -> None:
+        ti = self.task_instance
+        if ti is None:
+            return
+        state, run = await in_thread(lambda: (state_of(ti), dag_run_state(ti)))
+        if not self._is_given_up(state, run):
+            # Another triggerer waits for it, or it was cleared: the next try decides.
+            return
+        # It may not have found the execution yet.
+        if (execution := await self.known_execution()) is not None:
+            await self._stop_in(execution.arn, run)
+
+    def _is_given_up(self, state: str | None, run: str) -> bool:
+        """Whether nobody wants any more what the task waits for.
+
+        Of a step that is marked as a success, SageMaker still needs the job.
+
+        :param state: the task's.
+        :param run: the state of its run.
+        """
+        return state in GIVEN_UP
+
+    async def _stop_in(self, arn: str, run: str) -> None:
+        """Stop what the task waits for.
+
+        :param arn: the execution.
+        :param run: the state of the task's run.
+        """
+        raise NotImplementedError

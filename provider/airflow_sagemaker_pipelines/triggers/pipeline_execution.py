@@ -11,7 +11,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_sagemaker_pipelines.executions.errors import PipelineCallError
 from airflow_sagemaker_pipelines.hooks.aws import shared_clients
-from airflow_sagemaker_pipelines.task_states import FINISHED, GIVEN_UP, dag_run_state, open_among, state_of, task_states
+from airflow_sagemaker_pipelines.task_states import FINISHED, open_among, task_states
 from airflow_sagemaker_pipelines.triggers.kills import stop_at_last
 from airflow_sagemaker_pipelines.triggers.pipeline import PipelineTrigger
 from airflow_sagemaker_pipelines.triggers.threads import in_thread
@@ -97,20 +97,12 @@ class PipelineExecutionTrigger(PipelineTrigger):
             return None
         return await self.succeed(result_of(outcome, self.execution.arn if self.execution else ""))
 
-    async def _stop(self) -> None:
-        ti = self.task_instance
-        if ti is None:
-            return
-        state, run = await in_thread(lambda: (state_of(ti), dag_run_state(ti)))
-        if not (state in GIVEN_UP or (state == "success" and run != "running")):
-            # Another triggerer waits for it, or it was cleared: whoever starts all anew stops it.
-            return
-        # It may not have found the execution yet.
-        if (execution := await self.known_execution()) is None:
-            return
+    def _is_given_up(self, state: str | None, run: str) -> bool:
+        return super()._is_given_up(state, run) or (state == "success" and run != "running")
+
+    async def _stop_in(self, arn: str, run: str) -> None:
         from airflow_sagemaker_pipelines.executions.control import stop  # noqa: PLC0415
 
-        arn = execution.arn
         await stop_at_last(partial(stop, shared_clients(self.connection), arn), f"execution {arn}", self.log)
 
 

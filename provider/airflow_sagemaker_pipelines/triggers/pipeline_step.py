@@ -11,7 +11,7 @@ from airflow.triggers.base import TaskSkippedEvent, TriggerEvent
 
 from airflow_sagemaker_pipelines.execution_notes import SeenEnd
 from airflow_sagemaker_pipelines.hooks.aws import shared_clients
-from airflow_sagemaker_pipelines.task_states import ENDED, GIVEN_UP, dag_run_state, state_of
+from airflow_sagemaker_pipelines.task_states import ENDED
 from airflow_sagemaker_pipelines.triggers import pace
 from airflow_sagemaker_pipelines.triggers.kills import stop_at_last
 from airflow_sagemaker_pipelines.triggers.pipeline import AGAIN, PipelineTrigger
@@ -192,21 +192,10 @@ class PipelineStepTrigger(PipelineTrigger):
         self.log.info("Step '%s' has succeeded", self.step)
         return event
 
-    async def _stop(self) -> None:
-        ti = self.task_instance
-        if ti is None:
-            return
-        state, run = await in_thread(lambda: (state_of(ti), dag_run_state(ti)))
-        if state not in GIVEN_UP:
-            # Another triggerer waits for it; or it was cleared, and the next try decides; or it was marked as a
-            # success, and SageMaker still needs the job.
-            return
-        if (execution := await self.known_execution()) is None:
-            return
-        clients = shared_clients(self.connection)
+    async def _stop_in(self, arn: str, run: str) -> None:
         from airflow_sagemaker_pipelines.executions.control import stop_step  # noqa: PLC0415
 
-        stop = partial(stop_step, clients, execution.arn, self.key, with_execution=run in ENDED)
+        stop = partial(stop_step, shared_clients(self.connection), arn, self.key, with_execution=run in ENDED)
         await stop_at_last(stop, f"step '{self.step}'", self.log)
 
 
