@@ -7,7 +7,6 @@ task's next try goes on with what runs.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from threading import Thread
@@ -23,12 +22,12 @@ ABANDONED = ENDED | {"restarting"}
 _SECONDS = 2.0
 
 
-def is_timeout() -> bool:
+def _is_timeout() -> bool:
     """Whether Airflow calls ``on_kill`` because ``execution_timeout`` has passed: it does so as it handles that."""
     return isinstance(sys.exception(), AirflowTaskTimeout)
 
 
-def stop_if_abandoned(ti: Any, stop: Callable[[], None], log: logging.Logger | Any) -> None:
+def stop_if_abandoned(ti: Any, stop: Callable[[], None], log: Any) -> None:
     """Stop what a killed worker has started, unless another try goes on with it, or Airflow does not tell.
 
     A signal may come in the middle of a call to Airflow's server, which holds up all others until it is answered. So
@@ -48,3 +47,14 @@ def stop_if_abandoned(ti: Any, stop: Callable[[], None], log: logging.Logger | A
     looking = Thread(target=look_and_stop, daemon=True)
     looking.start()
     looking.join(_SECONDS)
+
+
+def stop_if_over(ti: Any, stop: Callable[[], None], log: Any) -> None:
+    """Stop what a killed worker has started, also if the task's time is up: then without asking.
+
+    For the parameters see :func:`stop_if_abandoned`.
+    """
+    if _is_timeout():
+        stop()
+    else:
+        stop_if_abandoned(ti, stop, log)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_sagemaker_pipelines._compat import HAS_RETRY_POLICIES, AirflowFailException, TaskDeferralError
 from airflow_sagemaker_pipelines.operators.base import PipelineStepOperator
-from airflow_sagemaker_pipelines.operators.kills import is_timeout, stop_if_abandoned
+from airflow_sagemaker_pipelines.operators.kills import stop_if_over
 from airflow_sagemaker_pipelines.operators.lives import failures_before, first_try_age, note_told
 from airflow_sagemaker_pipelines.operators.retries import Decision, decide, retries_of
 from airflow_sagemaker_pipelines.steps.errors import FailStepError, StepError, StepRequestError
@@ -96,9 +96,5 @@ class RetriedStepOperator(PipelineStepOperator):
 
         A worker that is killed for any other reason leaves it to the next try.
         """
-        if not self._handle or not self.pipeline.stop_on_kill:
-            return
-        if is_timeout():
-            self._give_up()
-        else:
-            stop_if_abandoned(self._ti, self._give_up, self.log)
+        if self._handle and self.pipeline.stop_on_kill:
+            stop_if_over(self._ti, self._give_up, self.log)

@@ -18,7 +18,7 @@ from airflow_sagemaker_pipelines.links.console import (
     log_url,
 )
 from airflow_sagemaker_pipelines.operators.job_log import last_lines
-from airflow_sagemaker_pipelines.operators.kills import is_timeout, stop_if_abandoned
+from airflow_sagemaker_pipelines.operators.kills import stop_if_over
 from airflow_sagemaker_pipelines.sensors.base import SageMakerSensor
 from airflow_sagemaker_pipelines.steps.status import Verdict
 
@@ -152,13 +152,8 @@ class SageMakerJobSensor(SageMakerSensor):
 
         A worker that is killed for any other reason leaves the wait to the next try.
         """
-        if not self._handle or not self.stop_on_kill:
-            return
-        give_up = partial(self.give_up, self._handle)
-        if is_timeout():
-            give_up()
-        else:
-            stop_if_abandoned(self._ti, give_up, self.log)
+        if self._handle and self.stop_on_kill:
+            stop_if_over(self._ti, partial(self.give_up, self._handle), self.log)
 
     @property
     def console_url(self) -> str | None:
